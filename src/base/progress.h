@@ -1,5 +1,5 @@
-// Progress of long work on stderr: one line redrawn in place on a terminal, plain lines elsewhere (at each quarter,
-// and only for work that takes longer than two seconds).
+// Progress of long work on stderr: one line redrawn in place on a terminal, plain lines elsewhere (at each
+// quarter, and only for work that takes longer than two seconds).
 #ifndef FUSIONTREE_BASE_PROGRESS_H_
 #define FUSIONTREE_BASE_PROGRESS_H_
 

@@ -32,8 +32,10 @@ std::unique_ptr<Command> NewDecode();
 std::unique_ptr<Command> NewRender();
 std::unique_ptr<Command> NewBench();
 
-// Parses the arguments after the program's name and runs the command they name. Errors go to stderr in one sentence.
-int RunProgram(const std::vector<std::string>& arguments, const std::vector<std::unique_ptr<Command>>& commands);
+// Parses the arguments after the program's name and runs the command they name. Errors go to stderr in one
+// sentence.
+int RunProgram(const std::vector<std::string>& arguments,
+               const std::vector<std::unique_ptr<Command>>& commands);
 
 }  // namespace fusiontree::cli
 

@@ -23,7 +23,8 @@ std::string RangeText(int64_t low, int64_t high) {
 
 }  // namespace
 
-base::Result<int64_t> ParseInteger(const std::string& what, const std::string& text, int64_t low, int64_t high) {
+base::Result<int64_t> ParseInteger(const std::string& what, const std::string& text, int64_t low,
+                                   int64_t high) {
   int64_t value = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);
@@ -75,8 +76,8 @@ void Options::Texts(const std::string& names, const std::string& value, const st
   });
 }
 
-void Options::Choice(const std::string& names, const std::vector<std::string>& choices, const std::string& help,
-                     std::string* out) {
+void Options::Choice(const std::string& names, const std::vector<std::string>& choices,
+                     const std::string& help, std::string* out) {
   parser_->AddOption(names, fmt::format("{}", fmt::join(choices, "|")), help, false,
                      [=](const std::vector<std::string>& texts) {
                        for (const std::string& choice : choices) {
@@ -89,7 +90,8 @@ void Options::Choice(const std::string& names, const std::vector<std::string>& c
                      });
 }
 
-void Options::Integer(const std::string& names, const std::string& help, int64_t low, int64_t high, int64_t* out) {
+void Options::Integer(const std::string& names, const std::string& help, int64_t low, int64_t high,
+                      int64_t* out) {
   parser_->AddOption(names, "N", help, false, [=](const std::vector<std::string>& texts) {
     FT_ASSIGN_OR_RETURN(*out, ParseInteger(LongName(names), texts.back(), low, high));
     return base::OkStatus();

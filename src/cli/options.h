@@ -1,5 +1,5 @@
-// The options of one command, each bound to a variable of the command. Values are taken as typed; what is wrong with
-// one is said in a sentence that names the option, the range and the value.
+// The options of one command, each bound to a variable of the command. Values are taken as typed; what is
+// wrong with one is said in a sentence that names the option, the range and the value.
 #ifndef FUSIONTREE_CLI_OPTIONS_H_
 #define FUSIONTREE_CLI_OPTIONS_H_
 
@@ -13,8 +13,8 @@
 
 namespace fusiontree::cli {
 
-// `names` as "-p,--prompt". `value` is what --help shows for the argument: "TEXT". Variables keep their contents when
-// an option is absent, and outlive the parse.
+// `names` as "-p,--prompt". `value` is what --help shows for the argument: "TEXT". Variables keep their
+// contents when an option is absent, and outlive the parse.
 class Options {
  public:
   // Behind this interface because CLI11 is a heavy header.
@@ -23,14 +23,15 @@ class Options {
     virtual ~Parser() = default;
     using Store = std::function<base::Status(const std::vector<std::string>&)>;
     virtual void AddArgument(const std::string& name, const std::string& help, bool many, Store store) = 0;
-    virtual void AddOption(const std::string& names, const std::string& value, const std::string& help, bool many,
-                           Store store) = 0;
+    virtual void AddOption(const std::string& names, const std::string& value, const std::string& help,
+                           bool many, Store store) = 0;
     virtual void AddFlag(const std::string& names, const std::string& help, std::function<void()> store) = 0;
   };
   explicit Options(Parser* parser) : parser_(parser) {}
 
   void Argument(const std::string& name, const std::string& help, std::string* out);
-  void Arguments(const std::string& name, const std::string& help, std::vector<std::string>* out);  // may be none
+  void Arguments(const std::string& name, const std::string& help,
+                 std::vector<std::string>* out);  // may be none
   void Flag(const std::string& names, const std::string& help, bool* out);
   void Text(const std::string& names, const std::string& value, const std::string& help,
             std::optional<std::string>* out);
@@ -41,14 +42,16 @@ class Options {
   void Integer(const std::string& names, const std::string& help, int64_t low, int64_t high, int64_t* out);
   void Integer(const std::string& names, const std::string& help, int64_t low, int64_t high,
                std::optional<int64_t>* out);
-  void Number(const std::string& names, const std::string& help, double low, double high, std::optional<double>* out);
+  void Number(const std::string& names, const std::string& help, double low, double high,
+              std::optional<double>* out);
 
  private:
   Parser* parser_;
 };
 
 // The whole of `text` as a number in [low, high]; `what` begins the sentence otherwise.
-base::Result<int64_t> ParseInteger(const std::string& what, const std::string& text, int64_t low, int64_t high);
+base::Result<int64_t> ParseInteger(const std::string& what, const std::string& text, int64_t low,
+                                   int64_t high);
 base::Result<double> ParseNumber(const std::string& what, const std::string& text, double low, double high);
 
 }  // namespace fusiontree::cli

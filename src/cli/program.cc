@@ -1,5 +1,5 @@
-// The only file that includes CLI11. Options keep their texts as typed (CLI11's own conversions read "[a,b]" as a list
-// and "010" as eight); options.cc turns them into values.
+// The only file that includes CLI11. Options keep their texts as typed (CLI11's own conversions read "[a,b]"
+// as a list and "010" as eight); options.cc turns them into values.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <map>
@@ -12,7 +12,8 @@ namespace {
 
 constexpr const char* kVersion = "0.1.0";
 constexpr const char* kDescription =
-    "FusionTree runs Qwen2- and Llama-family language models on the CPU, and gives the same bits every time.\n"
+    "FusionTree runs Qwen2- and Llama-family language models on the CPU, and gives the same bits every "
+    "time.\n"
     "MODEL is a Hugging Face folder (config.json, *.safetensors, tokenizer.json) or a .gguf file.";
 
 class CliParser : public Options::Parser {
@@ -50,7 +51,8 @@ class CliParser : public Options::Parser {
  private:
   CLI::Option* Add(const std::string& names, const std::string& help, Store store) {
     // A callback that accepts everything: the texts are fetched by StoreAll.
-    CLI::Option* option = app_->add_option(names, [](const CLI::results_t&) { return true; }, help);
+    CLI::Option* option = app_->add_option(
+        names, [](const CLI::results_t&) { return true; }, help);
     option->type_size(1)->expected(1)->allow_extra_args(false);
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     bindings_.emplace_back(option, std::move(store));
@@ -78,9 +80,12 @@ int Report(const std::string& command, const base::Status& status) {
     std::fprintf(stderr, "fusiontree%s%s: %s\n", command.empty() ? "" : " ", command.c_str(),
                  status.message().c_str());
   switch (status.kind()) {
-    case base::ErrorKind::kBadInput: return 2;
-    case base::ErrorKind::kFailed: return 1;
-    case base::ErrorKind::kCancelled: return 130;
+    case base::ErrorKind::kBadInput:
+      return 2;
+    case base::ErrorKind::kFailed:
+      return 1;
+    case base::ErrorKind::kCancelled:
+      return 130;
   }
   return 1;
 }
@@ -115,7 +120,8 @@ std::string UsageSentence(const CLI::ParseError& error, const std::string& path)
 
 }  // namespace
 
-int RunProgram(const std::vector<std::string>& arguments, const std::vector<std::unique_ptr<Command>>& commands) {
+int RunProgram(const std::vector<std::string>& arguments,
+               const std::vector<std::unique_ptr<Command>>& commands) {
   CLI::App app(kDescription, "fusiontree");
   app.formatter(std::make_shared<HelpFormatter>());
   app.set_help_flag("-h,--help", "what this does, with an example");
@@ -130,7 +136,8 @@ int RunProgram(const std::vector<std::string>& arguments, const std::vector<std:
     if (space != std::string::npos) {
       CLI::App*& group = groups[name.substr(0, space)];
       if (group == nullptr) {
-        group = app.add_subcommand(name.substr(0, space), "text to token ids and back; the chat template's prompt");
+        group = app.add_subcommand(name.substr(0, space),
+                                   "text to token ids and back; the chat template's prompt");
         group->require_subcommand(1);
       }
       parent = group;

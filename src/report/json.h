@@ -9,8 +9,8 @@
 
 namespace fusiontree::report {
 
-// Objects and arrays nest by Begin/End; inside an object every value follows its Key. Numbers that JSON cannot hold
-// (NaN, infinity) become null; bytes that are not UTF-8 become U+FFFD.
+// Objects and arrays nest by Begin/End; inside an object every value follows its Key. Numbers that JSON
+// cannot hold (NaN, infinity) become null; bytes that are not UTF-8 become U+FFFD.
 class Json {
  public:
   // `indent` 0: all on one line.

@@ -65,7 +65,8 @@ std::string Table::Text() const {
 std::string Bar(double value, double full, int width) {
   const double share = full > 0 ? std::clamp(value / full, 0.0, 1.0) : 0.0;
   const int filled = static_cast<int>(share * width + 0.5);
-  return std::string(static_cast<size_t>(filled), '#') + std::string(static_cast<size_t>(width - filled), '.');
+  return std::string(static_cast<size_t>(filled), '#') +
+         std::string(static_cast<size_t>(width - filled), '.');
 }
 
 }  // namespace fusiontree::report

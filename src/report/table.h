@@ -7,8 +7,8 @@
 
 namespace fusiontree::report {
 
-// Columns as wide as their widest cell, two spaces apart; a column whose cells below the header are all numbers
-// (with an optional unit) is set to the right.
+// Columns as wide as their widest cell, two spaces apart; a column whose cells below the header are all
+// numbers (with an optional unit) is set to the right.
 class Table {
  public:
   explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}
