@@ -17,18 +17,6 @@ namespace fusiontree::cli {
 // contents when an option is absent, and outlive the parse.
 class Options {
  public:
-  // Behind this interface because CLI11 is a heavy header.
-  class Parser {
-   public:
-    virtual ~Parser() = default;
-    using Store = std::function<base::Status(const std::vector<std::string>&)>;
-    virtual void AddArgument(const std::string& name, const std::string& help, bool many, Store store) = 0;
-    virtual void AddOption(const std::string& names, const std::string& value, const std::string& help,
-                           bool many, Store store) = 0;
-    virtual void AddFlag(const std::string& names, const std::string& help, std::function<void()> store) = 0;
-  };
-  explicit Options(Parser* parser) : parser_(parser) {}
-
   void Argument(const std::string& name, const std::string& help, std::string* out);
   void Arguments(const std::string& name, const std::string& help,
                  std::vector<std::string>* out);  // may be none
@@ -45,8 +33,31 @@ class Options {
   void Number(const std::string& names, const std::string& help, double low, double high,
               std::optional<double>* out);
 
+  // Options take the next argument whatever it looks like, or what follows "=" (or a short name); "--" ends
+  // them. Of an option given twice the last value counts, unless it may be repeated.
+  base::Status Parse(const std::vector<std::string>& arguments);
+  bool help_asked() const { return help_asked_; }
+  // "MODEL [TEXT...] [options]", and the lists of both with what they are for.
+  std::string Usage() const;
+  std::string Help() const;
+
  private:
-  Parser* parser_;
+  using Store = std::function<base::Status(const std::string&)>;
+  struct Option {
+    std::string name;        // "--prompt" or "MODEL"
+    std::string short_name;  // "-p" or empty
+    std::string value;       // "TEXT"; empty for a flag
+    std::string help;
+    bool many = false;  // arguments only
+    Store store;
+  };
+  void Add(const std::string& names, const std::string& value, const std::string& help, Store store);
+  const Option* Find(const std::string& name) const;
+  base::Status UnknownOption(const std::string& name) const;
+
+  std::vector<Option> options_;
+  std::vector<Option> arguments_;
+  bool help_asked_ = false;
 };
 
 // The whole of `text` as a number in [low, high]; `what` begins the sentence otherwise.

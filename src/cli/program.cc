@@ -1,9 +1,6 @@
-// The only file that includes CLI11. Options keep their texts as typed (CLI11's own conversions read "[a,b]"
-// as a list and "010" as eight); options.cc turns them into values.
-#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
 #include <cstdio>
-#include <map>
-#include <utility>
 
 #include "cli/command.h"
 
@@ -14,65 +11,7 @@ constexpr const char* kVersion = "0.1.0";
 constexpr const char* kDescription =
     "FusionTree runs Qwen2- and Llama-family language models on the CPU, and gives the same bits every "
     "time.\n"
-    "MODEL is a Hugging Face folder (config.json, *.safetensors, tokenizer.json) or a .gguf file.";
-
-class CliParser : public Options::Parser {
- public:
-  explicit CliParser(CLI::App* app) : app_(app) {}
-
-  void AddArgument(const std::string& name, const std::string& help, bool many, Store store) override {
-    CLI::Option* option = Add(name, help, std::move(store));
-    option->type_name("");
-    if (many)
-      option->expected(0, 1 << 29)->allow_extra_args(false);
-    else
-      option->required();
-  }
-
-  void AddOption(const std::string& names, const std::string& value, const std::string& help, bool many,
-                 Store store) override {
-    CLI::Option* option = Add(names, help, std::move(store));
-    option->type_name(value);
-    if (many) option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  }
-
-  void AddFlag(const std::string& names, const std::string& help, std::function<void()> store) override {
-    app_->add_flag_callback(names, std::move(store), help);
-  }
-
-  // The first complaint of a value, or success.
-  base::Status StoreAll() {
-    for (auto& [option, store] : bindings_) {
-      if (option->count() > 0) FT_RETURN_IF_ERROR(store(option->results()));
-    }
-    return base::OkStatus();
-  }
-
- private:
-  CLI::Option* Add(const std::string& names, const std::string& help, Store store) {
-    // A callback that accepts everything: the texts are fetched by StoreAll.
-    CLI::Option* option = app_->add_option(
-        names, [](const CLI::results_t&) { return true; }, help);
-    option->type_size(1)->expected(1)->allow_extra_args(false);
-    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-    bindings_.emplace_back(option, std::move(store));
-    return option;
-  }
-
-  CLI::App* app_;
-  std::vector<std::pair<CLI::Option*, Store>> bindings_;
-};
-
-class HelpFormatter : public CLI::Formatter {
- public:
-  HelpFormatter() {
-    column_width(34);
-    label("REQUIRED", "");
-    label("OPTIONS", "OPTIONS");
-    label("SUBCOMMAND", "COMMAND");
-    label("SUBCOMMANDS", "COMMAND");
-  }
-};
+    "MODEL is a Hugging Face folder (config.json, *.safetensors, tokenizer.json) or a .gguf file.\n";
 
 int Report(const std::string& command, const base::Status& status) {
   if (status.ok()) return 0;
@@ -90,90 +29,73 @@ int Report(const std::string& command, const base::Status& status) {
   return 1;
 }
 
-struct Entry {
-  Command* command;
-  CLI::App* app;
-  std::unique_ptr<CliParser> parser;
-};
-
-// The deepest subcommand that the arguments named.
-const CLI::App* Deepest(const CLI::App& app) {
-  const CLI::App* deepest = &app;
-  while (!deepest->get_subcommands().empty()) deepest = deepest->get_subcommands().front();
-  return deepest;
+std::string ProgramHelp(const std::vector<std::unique_ptr<Command>>& commands) {
+  std::string text = kDescription + std::string("\nCommands:\n");
+  for (const auto& command : commands)
+    text += fmt::format("  {:<20}{}\n", command->Name(), command->Summary());
+  return text +
+         "\nfusiontree COMMAND --help shows the options of one, with an example; fusiontree --version the "
+         "version.\n"
+         "Exit codes: 0 done, 1 failed or found a difference, 2 bad use or bad input, 130 stopped by "
+         "Ctrl-C.\n";
 }
 
-std::string PathOf(const CLI::App* app) {
-  std::string path;
-  for (; app != nullptr && app->get_parent() != nullptr; app = app->get_parent())
-    path = path.empty() ? app->get_name() : app->get_name() + " " + path;
-  return path;
-}
-
-std::string UsageSentence(const CLI::ParseError& error, const std::string& path) {
-  std::string message = error.what();
-  if (!message.empty() && message.back() == '\n') message.pop_back();
-  for (char& c : message) c = c == '\n' ? ' ' : c;
-  const std::string see = "fusiontree" + (path.empty() ? "" : " " + path) + " --help";
-  return message + " (" + see + " lists what there is)";
+// Names of all commands, or of one group's: "encode, decode, render".
+std::string Names(const std::vector<std::unique_ptr<Command>>& commands, const std::string& group) {
+  std::string names;
+  for (const auto& command : commands) {
+    std::string name = command->Name();
+    const size_t space = name.find(' ');
+    if (group.empty() ? false : space == std::string::npos || name.substr(0, space) != group) continue;
+    if (!group.empty()) name = name.substr(space + 1);
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  return names;
 }
 
 }  // namespace
 
 int RunProgram(const std::vector<std::string>& arguments,
                const std::vector<std::unique_ptr<Command>>& commands) {
-  CLI::App app(kDescription, "fusiontree");
-  app.formatter(std::make_shared<HelpFormatter>());
-  app.set_help_flag("-h,--help", "what this does, with an example");
-  app.set_version_flag("--version", kVersion);
-  app.require_subcommand(1);
-  std::map<std::string, CLI::App*> groups;
-  std::vector<Entry> entries;
-  for (const auto& command : commands) {
-    const std::string name = command->Name();
-    const size_t space = name.find(' ');
-    CLI::App* parent = &app;
-    if (space != std::string::npos) {
-      CLI::App*& group = groups[name.substr(0, space)];
-      if (group == nullptr) {
-        group = app.add_subcommand(name.substr(0, space),
-                                   "text to token ids and back; the chat template's prompt");
-        group->require_subcommand(1);
-      }
-      parent = group;
-    }
-    CLI::App* sub = parent->add_subcommand(space == std::string::npos ? name : name.substr(space + 1),
-                                           command->Summary());
-    sub->footer("Example:\n" + command->Example());
-    Entry entry{command.get(), sub, std::make_unique<CliParser>(sub)};
-    Options options(entry.parser.get());
-    command->Declare(options);
-    entries.push_back(std::move(entry));
-  }
-
   if (arguments.empty()) {
-    std::fputs(app.help().c_str(), stderr);
+    std::fputs(ProgramHelp(commands).c_str(), stderr);
     return 2;
   }
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
-  try {
-    app.parse(reversed);
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(Deepest(app)->help().c_str(), stdout);
+  const std::string& first = arguments[0];
+  if (first == "-h" || first == "--help" || first == "help") {
+    std::fputs(ProgramHelp(commands).c_str(), stdout);
     return 0;
-  } catch (const CLI::CallForVersion&) {
+  }
+  if (first == "--version") {
     std::printf("fusiontree %s\n", kVersion);
     return 0;
-  } catch (const CLI::ParseError& error) {
-    const std::string path = PathOf(Deepest(app));
-    return Report(path, base::BadInput("{}", UsageSentence(error, path)));
   }
-  for (Entry& entry : entries) {
-    if (!entry.app->parsed()) continue;
-    const base::Status stored = entry.parser->StoreAll();
-    return Report(entry.command->Name(), stored.ok() ? entry.command->Run() : stored);
+  const std::string group_names = Names(commands, first);
+  const std::string pair = arguments.size() > 1 ? first + " " + arguments[1] : first;
+  for (const auto& command : commands) {
+    const bool grouped = command->Name() == pair && pair != first;
+    if (!grouped && command->Name() != first) continue;
+    Options options;
+    command->Declare(options);
+    const base::Status parsed =
+        options.Parse(std::vector<std::string>(arguments.begin() + (grouped ? 2 : 1), arguments.end()));
+    if (!parsed.ok()) return Report(command->Name(), parsed);
+    if (!options.help_asked()) return Report(command->Name(), command->Run());
+    std::printf("fusiontree %s %s\n\n%s.\n\n%s\nExample:\n%s\n", command->Name().c_str(),
+                options.Usage().c_str(), command->Summary().c_str(), options.Help().c_str(),
+                command->Example().c_str());
+    return 0;
   }
-  return Report("", base::BadInput("no command was given"));
+  if (!group_names.empty()) {
+    if (arguments.size() > 1 && (arguments[1] == "-h" || arguments[1] == "--help")) {
+      std::printf("fusiontree %s COMMAND --help, where COMMAND is one of %s\n", first.c_str(),
+                  group_names.c_str());
+      return 0;
+    }
+    return Report(first, base::BadInput("expected one of {} after it{}", group_names,
+                                        arguments.size() > 1 ? ", not '" + arguments[1] + "'" : ""));
+  }
+  return Report("", base::BadInput("there is no command '{}' (there are {})", first, Names(commands, "")));
 }
 
 }  // namespace fusiontree::cli
