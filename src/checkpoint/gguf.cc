@@ -152,7 +152,7 @@ class Parser {
       return BadInput("the file starts with {}, where \"GGUF\" was expected{}", Quote(magic),
                       magic == "FUGG" ? " (is it big endian?)" : "");
     }
-    uint32_t version;
+    uint32_t version = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&version, "the GGUF version"));
     if (version != 0 && (version & 0xffffu) == 0) {
       return BadInput("the GGUF file is big endian (version {:#010x}), and only little endian is read",
@@ -162,12 +162,12 @@ class Parser {
       return BadInput("the GGUF version is {}, but only 2 and 3 are read", version);
     FT_RETURN_IF_ERROR(reader_.Read(&tensor_count_, "the tensor count"));
     FT_RETURN_IF_ERROR(reader_.Read(&metadata_count_, "the metadata count"));
-    FT_RETURN_IF_ERROR(CheckCount(metadata_count_, 8 + 1 + 4 + 1, "the metadata count"));
-    return CheckCount(tensor_count_, 8 + 1 + 4 + 8 + 4 + 8, "the tensor count");
+    FT_RETURN_IF_ERROR(CheckCount(metadata_count_, 8 + 4 + 1, "the metadata count"));
+    return CheckCount(tensor_count_, 8 + 4 + 8 + 4 + 8, "the tensor count");
   }
 
   Status ReadText(std::string_view what, std::string_view* text) {
-    uint64_t length;
+    uint64_t length = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&length, what));
     if (length > Left()) {
       return BadInput("{} has the length {} at byte {}, but only {} bytes are left", what, length,
@@ -192,7 +192,7 @@ class Parser {
     std::string key;
     FT_RETURN_IF_ERROR(ReadName(fmt::format("metadata key {} of {}", i + 1, metadata_count_), &key));
     if (header_.metadata.Has(key)) return BadInput("metadata key {} appears twice", Quote(key));
-    uint32_t type;
+    uint32_t type = 0;
     MetaValue value;
     FT_RETURN_IF_ERROR(reader_.Read(&type, "its type").WithContext("metadata key " + Quote(key)));
     FT_RETURN_IF_ERROR(ReadValue(type, &value).WithContext("metadata key " + Quote(key)));
@@ -253,7 +253,7 @@ class Parser {
       FT_RETURN_IF_ERROR(ReadText("a string", &text));
       *kept = Kept(text);
     } else {
-      Stored stored;
+      Stored stored{};
       FT_RETURN_IF_ERROR(reader_.Read(&stored, "the value"));
       if constexpr (std::is_same_v<Stored, uint64_t>) {
         if (stored > uint64_t{INT64_MAX}) return BadInput("the value {} does not fit into 63 bits", stored);
@@ -268,15 +268,15 @@ class Parser {
 
   template <typename Stored, typename Kept>
   Status ReadScalar(MetaValue* value) {
-    Kept kept;
+    Kept kept{};
     FT_RETURN_IF_ERROR((ReadOne<Stored, Kept>(&kept)));
     *value = std::move(kept);
     return OkStatus();
   }
 
   Status ReadArray(MetaValue* value) {
-    uint32_t type;
-    uint64_t count;
+    uint32_t type = 0;
+    uint64_t count = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&type, "the type of the array"));
     FT_RETURN_IF_ERROR(reader_.Read(&count, "the length of the array"));
     if (type == kArray) return BadInput("it is an array of arrays, which is not supported");
@@ -321,7 +321,7 @@ class Parser {
     // The rest may not have been handed over yet, so what is there bounds what is reserved.
     kept.reserve(std::min<uint64_t>(count, reader_.remaining()));
     for (uint64_t i = 0; i < count; ++i) {
-      Kept one;
+      Kept one{};
       Status status = ReadOne<Stored, Kept>(&one);
       if (!status.ok()) return status.WithContext(fmt::format("element {} of {}", i, count));
       kept.push_back(std::move(one));
@@ -349,14 +349,14 @@ class Parser {
   }
 
   Status ReadTensorFields(TensorInfo* info) {
-    uint32_t rank;
+    uint32_t rank = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&rank, "the number of dimensions"));
     if (rank < 1 || rank > kMaxRank)
       return BadInput("it has {} dimensions, but must have 1 to {}", rank, kMaxRank);
     info->shape.resize(rank);
     int64_t elements = 1;
     for (uint32_t d = 0; d < rank; ++d) {
-      uint64_t dimension;
+      uint64_t dimension = 0;
       FT_RETURN_IF_ERROR(reader_.Read(&dimension, "a dimension"));
       if (dimension == 0) return BadInput("dimension {} is zero", d);
       if (__builtin_mul_overflow(elements, dimension, &elements)) {
@@ -364,7 +364,7 @@ class Parser {
       }
       info->shape[rank - 1 - d] = static_cast<int64_t>(dimension);  // GGUF has the innermost first
     }
-    uint32_t type;
+    uint32_t type = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&type, "the type"));
     const std::optional<DType> known = GgmlType(type);
     if (!known) {
