@@ -15,6 +15,7 @@ namespace {
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 1;   // a panel of 32 outputs is walked in halves
 constexpr int kWideTileRows = 2;  // up to here both halves fit at once
+constexpr bool kWidens = false;  // widening 16-bit weights costs nothing beside the FMAs: other pipes do it
 constexpr int kStreamPanels = 2;  // panels side by side at M = 1
 
 // The bits of fp32 lanes to the nearest bf16, ties to even, lower half zero; a NaN stays one.
