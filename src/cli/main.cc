@@ -12,8 +12,8 @@ int main(int argc, char** argv) {
     // commands.push_back(cli::NewLogits());
     // commands.push_back(cli::NewVerify());
     // commands.push_back(cli::NewInspect());
-    // commands.push_back(cli::NewEncode());
-    // commands.push_back(cli::NewDecode());
+    commands.push_back(cli::NewEncode());
+    commands.push_back(cli::NewDecode());
     // commands.push_back(cli::NewRender());
     // commands.push_back(cli::NewBench());
     return cli::RunProgram(std::vector<std::string>(argv + 1, argv + argc), commands);

@@ -6,7 +6,8 @@
 namespace fusiontree::engine {
 namespace {
 
-// No decoder looks further back than this many tokens; only "is this the first one" matters beyond a character.
+// No decoder looks further back than this many tokens; only "is this the first one" matters beyond a
+// character.
 constexpr size_t kContext = 16;
 
 }  // namespace
@@ -14,7 +15,8 @@ constexpr size_t kContext = 16;
 TextStream::TextStream(const tokenizer::Tokenizer& tokenizer, const std::vector<int32_t>& prompt,
                        std::vector<std::string> stops)
     : decoder_(tokenizer), stops_(std::move(stops)) {
-  for (size_t i = prompt.size() - std::min(prompt.size(), kContext); i < prompt.size(); ++i) decoder_.Push(prompt[i]);
+  for (size_t i = prompt.size() - std::min(prompt.size(), kContext); i < prompt.size(); ++i)
+    decoder_.Push(prompt[i]);
 }
 
 std::string TextStream::Push(int32_t id) { return stopped() ? "" : stops_.Push(decoder_.Push(id)); }

@@ -1,5 +1,5 @@
-// From generated tokens to text as it may be shown: whole characters, without special tokens, cut exactly before a
-// stop string and never showing the beginning of one.
+// From generated tokens to text as it may be shown: whole characters, without special tokens, cut exactly
+// before a stop string and never showing the beginning of one.
 #ifndef FUSIONTREE_ENGINE_TEXT_STREAM_H_
 #define FUSIONTREE_ENGINE_TEXT_STREAM_H_
 
@@ -14,8 +14,8 @@ namespace fusiontree::engine {
 
 class TextStream {
  public:
-  // `prompt` is what the generated tokens continue (the first token of a text may be spelt differently). `stops` passed
-  // StopStrings::Check. The tokenizer must outlive the stream.
+  // `prompt` is what the generated tokens continue (the first token of a text may be spelt differently).
+  // `stops` passed StopStrings::Check. The tokenizer must outlive the stream.
   TextStream(const tokenizer::Tokenizer& tokenizer, const std::vector<int32_t>& prompt,
              std::vector<std::string> stops);
 
