@@ -183,7 +183,7 @@ Result<WeightFiles> OpenGguf(const std::string& path) {
   FT_ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
   // How long the header is shows only in parsing it: try with more and more of the file.
   std::vector<uint8_t> bytes;
-  for (uint64_t size = 8u << 20;; size *= 4) {
+  for (uint64_t size = 4u << 20;; size *= 4) {
     const uint64_t wanted = std::min({size, kGgufMaxHeader, file.size()});
     const uint64_t have = bytes.size();
     bytes.resize(wanted);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "checkpoint/ggml_types.h"
 
 namespace fusiontree::checkpoint {
 namespace {
@@ -67,58 +68,6 @@ uint64_t LeastBytes(uint32_t type) {
   }
 }
 
-std::optional<DType> GgmlType(uint32_t number) {
-  switch (number) {
-    case 0:
-      return DType::kF32;
-    case 1:
-      return DType::kF16;
-    case 2:
-      return DType::kQ4_0;
-    case 3:
-      return DType::kQ4_1;
-    case 6:
-      return DType::kQ5_0;
-    case 7:
-      return DType::kQ5_1;
-    case 8:
-      return DType::kQ8_0;
-    case 12:
-      return DType::kQ4_K;
-    case 13:
-      return DType::kQ5_K;
-    case 14:
-      return DType::kQ6_K;
-    case 24:
-      return DType::kI8;
-    case 25:
-      return DType::kI16;
-    case 26:
-      return DType::kI32;
-    case 27:
-      return DType::kI64;
-    case 28:
-      return DType::kF64;
-    case 30:
-      return DType::kBF16;
-    default:
-      return std::nullopt;
-  }
-}
-
-// Names of ggml types that exist but are not read here, for the error sentence.
-std::string GgmlTypeName(uint32_t number) {
-  static constexpr std::pair<uint32_t, const char*> kNames[] = {
-      {4, "Q4_2"},     {5, "Q4_3"},    {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},   {15, "Q8_K"},
-      {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},
-      {22, "IQ2_S"},   {23, "IQ4_XS"}, {29, "IQ1_M"},   {34, "TQ1_0"}, {35, "TQ2_0"},  {39, "MXFP4"},
-  };
-  for (const auto& [known, name] : kNames) {
-    if (known == number) return fmt::format("{} (ggml type {})", name, number);
-  }
-  return fmt::format("ggml type {}", number);
-}
-
 class Parser {
  public:
   Parser(std::span<const uint8_t> bytes, uint64_t file_size) : reader_(bytes), file_size_(file_size) {}
@@ -152,7 +101,7 @@ class Parser {
       return BadInput("the file starts with {}, where \"GGUF\" was expected{}", Quote(magic),
                       magic == "FUGG" ? " (is it big endian?)" : "");
     }
-    uint32_t version;
+    uint32_t version = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&version, "the GGUF version"));
     if (version != 0 && (version & 0xffffu) == 0) {
       return BadInput("the GGUF file is big endian (version {:#010x}), and only little endian is read",
@@ -162,12 +111,12 @@ class Parser {
       return BadInput("the GGUF version is {}, but only 2 and 3 are read", version);
     FT_RETURN_IF_ERROR(reader_.Read(&tensor_count_, "the tensor count"));
     FT_RETURN_IF_ERROR(reader_.Read(&metadata_count_, "the metadata count"));
-    FT_RETURN_IF_ERROR(CheckCount(metadata_count_, 8 + 1 + 4 + 1, "the metadata count"));
-    return CheckCount(tensor_count_, 8 + 1 + 4 + 8 + 4 + 8, "the tensor count");
+    FT_RETURN_IF_ERROR(CheckCount(metadata_count_, 8 + 4 + 1, "the metadata count"));
+    return CheckCount(tensor_count_, 8 + 4 + 8 + 4 + 8, "the tensor count");
   }
 
   Status ReadText(std::string_view what, std::string_view* text) {
-    uint64_t length;
+    uint64_t length = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&length, what));
     if (length > Left()) {
       return BadInput("{} has the length {} at byte {}, but only {} bytes are left", what, length,
@@ -192,7 +141,7 @@ class Parser {
     std::string key;
     FT_RETURN_IF_ERROR(ReadName(fmt::format("metadata key {} of {}", i + 1, metadata_count_), &key));
     if (header_.metadata.Has(key)) return BadInput("metadata key {} appears twice", Quote(key));
-    uint32_t type;
+    uint32_t type = 0;
     MetaValue value;
     FT_RETURN_IF_ERROR(reader_.Read(&type, "its type").WithContext("metadata key " + Quote(key)));
     FT_RETURN_IF_ERROR(ReadValue(type, &value).WithContext("metadata key " + Quote(key)));
@@ -253,7 +202,7 @@ class Parser {
       FT_RETURN_IF_ERROR(ReadText("a string", &text));
       *kept = Kept(text);
     } else {
-      Stored stored;
+      Stored stored{};
       FT_RETURN_IF_ERROR(reader_.Read(&stored, "the value"));
       if constexpr (std::is_same_v<Stored, uint64_t>) {
         if (stored > uint64_t{INT64_MAX}) return BadInput("the value {} does not fit into 63 bits", stored);
@@ -268,15 +217,15 @@ class Parser {
 
   template <typename Stored, typename Kept>
   Status ReadScalar(MetaValue* value) {
-    Kept kept;
+    Kept kept{};
     FT_RETURN_IF_ERROR((ReadOne<Stored, Kept>(&kept)));
     *value = std::move(kept);
     return OkStatus();
   }
 
   Status ReadArray(MetaValue* value) {
-    uint32_t type;
-    uint64_t count;
+    uint32_t type = 0;
+    uint64_t count = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&type, "the type of the array"));
     FT_RETURN_IF_ERROR(reader_.Read(&count, "the length of the array"));
     if (type == kArray) return BadInput("it is an array of arrays, which is not supported");
@@ -321,7 +270,7 @@ class Parser {
     // The rest may not have been handed over yet, so what is there bounds what is reserved.
     kept.reserve(std::min<uint64_t>(count, reader_.remaining()));
     for (uint64_t i = 0; i < count; ++i) {
-      Kept one;
+      Kept one{};
       Status status = ReadOne<Stored, Kept>(&one);
       if (!status.ok()) return status.WithContext(fmt::format("element {} of {}", i, count));
       kept.push_back(std::move(one));
@@ -349,14 +298,14 @@ class Parser {
   }
 
   Status ReadTensorFields(TensorInfo* info) {
-    uint32_t rank;
+    uint32_t rank = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&rank, "the number of dimensions"));
     if (rank < 1 || rank > kMaxRank)
       return BadInput("it has {} dimensions, but must have 1 to {}", rank, kMaxRank);
     info->shape.resize(rank);
     int64_t elements = 1;
     for (uint32_t d = 0; d < rank; ++d) {
-      uint64_t dimension;
+      uint64_t dimension = 0;
       FT_RETURN_IF_ERROR(reader_.Read(&dimension, "a dimension"));
       if (dimension == 0) return BadInput("dimension {} is zero", d);
       if (__builtin_mul_overflow(elements, dimension, &elements)) {
@@ -364,7 +313,7 @@ class Parser {
       }
       info->shape[rank - 1 - d] = static_cast<int64_t>(dimension);  // GGUF has the innermost first
     }
-    uint32_t type;
+    uint32_t type = 0;
     FT_RETURN_IF_ERROR(reader_.Read(&type, "the type"));
     const std::optional<DType> known = GgmlType(type);
     if (!known) {

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <unordered_set>
 
 #include "base/bytes.h"
+#include "checkpoint/json_events.h"
 
 namespace fusiontree::checkpoint {
 namespace {
@@ -14,93 +14,12 @@ using base::BadInput;
 using base::Quote;
 using base::Result;
 using base::Status;
-using nlohmann::json;
 using tensor::DType;
 
 constexpr size_t kMaxRank = 8;
 
-// Turns every parse event into one call of Value, Open, Close or Key of the handler, which return false to
-// stop with status(). The parser keeps its own stack on the heap, so depth costs nothing before a handler
-// refuses it.
-class Events : public json::json_sax_t {
- public:
-  const Status& status() const { return status_; }
-
- protected:
-  enum class Kind { kNull, kBoolean, kUnsigned, kNegative, kFraction, kString };
-  struct Scalar {
-    Kind kind;
-    uint64_t number = 0;          // kUnsigned
-    std::string* text = nullptr;  // kString
-  };
-  static std::string_view Name(Kind kind) {
-    switch (kind) {
-      case Kind::kNull:
-        return "null";
-      case Kind::kBoolean:
-        return "a boolean";
-      case Kind::kUnsigned:
-        return "a number";
-      case Kind::kNegative:
-        return "a negative number";
-      case Kind::kFraction:
-        return "a fraction or a number beyond 64 bits";
-      case Kind::kString:
-        return "a string";
-    }
-    return "";
-  }
-
-  virtual bool Value(const Scalar& value) = 0;
-  virtual bool Open(bool is_object) = 0;
-  virtual bool Close() = 0;
-  virtual bool Key(std::string& key) = 0;
-
-  bool Stop(Status error) {
-    status_ = std::move(error);
-    return false;
-  }
-
- private:
-  bool null() final { return Value({Kind::kNull}); }
-  bool boolean(bool) final { return Value({Kind::kBoolean}); }
-  bool number_integer(number_integer_t value) final {
-    return value < 0 ? Value({Kind::kNegative}) : Value({Kind::kUnsigned, static_cast<uint64_t>(value)});
-  }
-  bool number_unsigned(number_unsigned_t value) final { return Value({Kind::kUnsigned, value}); }
-  bool number_float(number_float_t, const string_t&) final { return Value({Kind::kFraction}); }
-  bool string(string_t& value) final { return Value({Kind::kString, 0, &value}); }
-  bool binary(binary_t&) final { return false; }
-  bool start_object(std::size_t) final { return Open(true); }
-  bool end_object() final { return Close(); }
-  bool start_array(std::size_t) final { return Open(false); }
-  bool end_array() final { return Close(); }
-  bool key(string_t& value) final { return Key(value); }
-  bool parse_error(std::size_t position, const std::string& token, const json::exception&) final {
-    return Stop(BadInput("it is not valid JSON at byte {}, near {}", position, Quote(token)));
-  }
-
-  Status status_;
-};
-
-// Checks what JSON libraries let pass (a byte order mark, text before the brace, bytes that are not UTF-8),
-// then parses.
-Status ParseEvents(std::string_view text, Events* events) {
-  if (text.empty()) return BadInput("it is empty, where a JSON object was expected");
-  const size_t valid = base::ValidUtf8Prefix(text);
-  if (valid != text.size()) return BadInput("it is not UTF-8 at byte {}", valid);
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos || text[first] != '{') {
-    return BadInput("it is not a JSON object: it starts with {}", Quote(text.substr(0, 16)));
-  }
-  if (!json::sax_parse(text.begin(), text.end(), events)) {
-    return events->status().ok() ? BadInput("it is not valid JSON") : events->status();
-  }
-  return events->status();
-}
-
 // {"__metadata__": {key: string}, name: {"dtype": string, "shape": [n], "data_offsets": [begin, end]}}
-class HeaderEvents final : public Events {
+class HeaderEvents final : public JsonEvents {
  public:
   struct Entry {
     TensorInfo info;
@@ -277,61 +196,6 @@ class HeaderEvents final : public Events {
   std::unordered_set<std::string> names_, metadata_keys_;
 };
 
-// {"weight_map": {tensor: shard}, "metadata": anything}
-class IndexEvents final : public Events {
- public:
-  std::map<std::string, std::string> map;
-  bool has_map = false;
-
- private:
-  static constexpr int kMaxDepth = 64;
-
-  bool Open(bool is_object) override {
-    if (++depth_ > kMaxDepth) return Stop(BadInput("it is nested deeper than {} levels", kMaxDepth));
-    if (depth_ == 2 && key_ == "weight_map") {
-      if (!is_object) return Stop(BadInput("\"weight_map\" must be an object, but is a list"));
-      in_map_ = has_map = true;
-    } else if (in_map_) {
-      return Stop(BadInput("the shard of tensor {} must be a file name, but is {}", Quote(key_),
-                           is_object ? "an object" : "a list"));
-    }
-    return true;
-  }
-  bool Close() override {
-    --depth_;
-    in_map_ = false;  // nothing opens inside the map
-    return true;
-  }
-  bool Key(std::string& key) override {
-    if (depth_ == 1 && key == "weight_map" && has_map) return Stop(BadInput("\"weight_map\" appears twice"));
-    if (in_map_ && map.count(key) != 0) return Stop(BadInput("tensor {} appears twice", Quote(key)));
-    key_ = std::move(key);
-    return true;
-  }
-  bool Value(const Scalar& value) override {
-    if (depth_ == 1 && key_ == "weight_map") {
-      return Stop(BadInput("\"weight_map\" must be an object, but is {}", Name(value.kind)));
-    }
-    if (!in_map_) return true;
-    if (value.kind != Kind::kString) {
-      return Stop(
-          BadInput("the shard of tensor {} must be a file name, but is {}", Quote(key_), Name(value.kind)));
-    }
-    const std::string& shard = *value.text;
-    if (shard.empty() || shard == "." || shard == ".." || shard.find('/') != std::string::npos ||
-        shard.find('\0') != std::string::npos) {
-      return Stop(BadInput("the shard {} of tensor {} must be the name of a file in the same folder",
-                           Quote(shard), Quote(key_)));
-    }
-    map.emplace(key_, std::move(*value.text));
-    return true;
-  }
-
-  std::string key_;
-  int depth_ = 0;
-  bool in_map_ = false;
-};
-
 // Size in bytes of `shape` x `type`, or false when it does not fit into 63 bits.
 bool SizeOf(const TensorInfo& info, uint64_t* bytes) {
   // A zero anywhere makes the tensor empty, whatever the other dimensions would multiply to.
@@ -379,7 +243,7 @@ Result<uint64_t> SafetensorsHeaderSize(std::span<const uint8_t> start, uint64_t 
 Result<std::vector<TensorInfo>> ParseSafetensorsHeader(std::string_view header, uint64_t data_start,
                                                        uint64_t data_size) {
   HeaderEvents events;
-  FT_RETURN_IF_ERROR(ParseEvents(header, &events).WithContext("the safetensors header"));
+  FT_RETURN_IF_ERROR(ParseJson(header, &events).WithContext("the safetensors header"));
   std::vector<HeaderEvents::Entry> entries = events.TakeEntries();
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
     return std::tie(a.begin, a.end, a.info.name) < std::tie(b.begin, b.end, b.info.name);
@@ -419,14 +283,6 @@ Result<std::vector<TensorInfo>> ParseSafetensorsHeader(std::string_view header, 
     return BadInput("the tensors cover {} bytes of data, but the file has {}", covered, data_size);
   }
   return tensors;
-}
-
-Result<std::map<std::string, std::string>> ParseSafetensorsIndex(std::string_view text) {
-  IndexEvents events;
-  FT_RETURN_IF_ERROR(ParseEvents(text, &events).WithContext("the shard index"));
-  if (!events.has_map) return BadInput("the shard index: it has no \"weight_map\"");
-  if (events.map.empty()) return BadInput("the shard index: its \"weight_map\" is empty");
-  return std::move(events.map);
 }
 
 }  // namespace fusiontree::checkpoint

@@ -162,8 +162,9 @@ void Blocks(DType type, const uint8_t* data, size_t elements, float* out) {
 // Branch-free so that it vectorises. A normal half moves to its fp32 place with the exponent raised by 112. A
 // subnormal one becomes 2^-14 * (1 + mantissa), from which 2^-14 is taken exactly: no fp32 subnormal takes
 // part, so the result is the same under flush-to-zero. Infinity and NaN get the exponent 255.
-void F16ToFloats(const uint8_t* __restrict data, size_t elements, float* __restrict out) {
-  for (size_t i = 0; i < elements; ++i) {
+template <int N>
+void F16ToFloats(const uint8_t* __restrict data, float* __restrict out) {
+  for (int i = 0; i < N; ++i) {
     uint16_t half;
     std::memcpy(&half, data + 2 * i, sizeof half);
     const uint32_t magnitude = (half & 0x7fffu) << 13;
@@ -177,12 +178,21 @@ void F16ToFloats(const uint8_t* __restrict data, size_t elements, float* __restr
   }
 }
 
-void Bf16ToFloats(const uint8_t* __restrict data, size_t elements, float* __restrict out) {
-  for (size_t i = 0; i < elements; ++i) {
+template <int N>
+void Bf16ToFloats(const uint8_t* __restrict data, float* __restrict out) {
+  for (int i = 0; i < N; ++i) {
     uint16_t half;
     std::memcpy(&half, data + 2 * i, sizeof half);
-    out[i] = Bf16ToFloat(half);
+    out[i] = std::bit_cast<float>(uint32_t{half} << 16);
   }
+}
+
+// Two-byte elements in runs of a length that is known to the compiler, the rest one by one.
+template <void (*kRun)(const uint8_t*, float*), void (*kOne)(const uint8_t*, float*)>
+void Halves(const uint8_t* data, size_t elements, float* out) {
+  size_t i = 0;
+  for (; i + 64 <= elements; i += 64) kRun(data + 2 * i, out + i);
+  for (; i < elements; ++i) kOne(data + 2 * i, out + i);
 }
 
 }  // namespace
@@ -196,9 +206,9 @@ void ToFloat(DType type, const void* data, size_t elements, float* out) {
       std::memcpy(out, bytes, elements * sizeof(float));
       return;
     case DType::kF16:
-      return F16ToFloats(bytes, elements, out);
+      return Halves<F16ToFloats<64>, F16ToFloats<1>>(bytes, elements, out);
     case DType::kBF16:
-      return Bf16ToFloats(bytes, elements, out);
+      return Halves<Bf16ToFloats<64>, Bf16ToFloats<1>>(bytes, elements, out);
     case DType::kQ4_0:
       return Blocks<BlockQ4_0>(type, bytes, elements, out);
     case DType::kQ4_1:
