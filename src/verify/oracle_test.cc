@@ -76,7 +76,7 @@ TEST_P(OracleParity, EqualsTransformersInFp32) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OracleParity, testing::ValuesIn(ParityCases()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 // Two sequences in one walk are what each is alone: rows see only their own sequence.
 TEST(Oracle, SequencesAreIndependent) {
