@@ -28,12 +28,13 @@ class Reader {
     const TensorInfo* info = file_.Find(name);
     if (!info) return Missing(name);
     if (info->shape.size() != 1 || info->type != tensor::DType::kI64 || info->elements() < 1)
-      return BadInput("{}: {} is {} {}, expected I64 [T]", Quote(file_.path()), name, tensor::Info(info->type).name,
-                      info->ShapeString());
+      return BadInput("{}: {} is {} {}, expected I64 [T]", Quote(file_.path()), name,
+                      tensor::Info(info->type).name, info->ShapeString());
     std::vector<int64_t> wide(static_cast<size_t>(info->elements()));
     FT_RETURN_IF_ERROR(file_.Read(*info, 0, info->bytes, wide.data()));
     for (const int64_t id : wide) {
-      if (id < 0 || id > INT32_MAX) return BadInput("{}: {} holds {}, no token id", Quote(file_.path()), name, id);
+      if (id < 0 || id > INT32_MAX)
+        return BadInput("{}: {} holds {}, no token id", Quote(file_.path()), name, id);
       out->push_back(static_cast<int32_t>(id));
     }
     ++taken_;
@@ -43,9 +44,10 @@ class Reader {
     const TensorInfo* info = file_.Find(name);
     if (!info) return Missing(name);
     const tensor::DTypeInfo& type = tensor::Info(info->type);
-    if (info->shape.size() != 2 || info->shape[0] != rows || info->shape[1] < 1 || !type.is_float || type.block != 1)
-      return BadInput("{}: {} is {} {}, expected floats of shape [{}, ...], a row for each id", Quote(file_.path()), name,
-                      type.name, info->ShapeString(), rows);
+    if (info->shape.size() != 2 || info->shape[0] != rows || info->shape[1] < 1 || !type.is_float ||
+        type.block != 1)
+      return BadInput("{}: {} is {} {}, expected floats of shape [{}, ...], a row for each id",
+                      Quote(file_.path()), name, type.name, info->ShapeString(), rows);
     *columns = info->shape[1];
     std::vector<std::byte> bytes(info->bytes);
     FT_RETURN_IF_ERROR(file_.Read(*info, 0, info->bytes, bytes.data()));
@@ -57,7 +59,8 @@ class Reader {
 
  private:
   Status Missing(const std::string& name) const {
-    return BadInput("{} has no tensor {}, expected the format of `fusiontree logits`", Quote(file_.path()), name);
+    return BadInput("{} has no tensor {}, expected the format of `fusiontree logits`", Quote(file_.path()),
+                    name);
   }
   const Checkpoint& file_;
   size_t taken_ = 0;

@@ -1,5 +1,6 @@
 #include "verify/oracle.h"
 
+#include <initializer_list>
 #include <utility>
 
 namespace fusiontree::verify {
@@ -20,15 +21,19 @@ struct Side {
   const Precision* precision;  // null: nothing is rounded
 
   const Rows& at(std::string_view op) const { return values.find(op)->second; }
-  Rounding Products(tensor::DType type) const {
+  // Of matrices that share their input: all in bf16 or none.
+  Rounding Products(std::initializer_list<tensor::DType> types) const {
     if (!precision || precision->products == Precision::Products::kF32) return Rounding::kNone;
     if (precision->products == Precision::Products::kBf16) return Rounding::kBf16;
-    return type == tensor::DType::kBF16 || tensor::IsQuantised(type) ? Rounding::kBf16 : Rounding::kNone;
+    for (const tensor::DType type : types)
+      if (type != tensor::DType::kBF16 && !tensor::IsQuantised(type)) return Rounding::kNone;
+    return Rounding::kBf16;
   }
-  Bounded Product(std::string_view input, const OracleMatrix& w, const Rows* residual) const {
-    const Rounding rounding = Products(w.type);
+  Bounded Product(std::string_view input, const OracleMatrix& w, Rounding rounding,
+                  const Rows* residual) const {
     const Rows x = math.Rounded(at(input), rounding);
-    if (rounding == Rounding::kNone || w.type == tensor::DType::kBF16) return math.Product(x, w.exact, w.bias, residual);
+    if (rounding == Rounding::kNone || w.type == tensor::DType::kBF16)
+      return math.Product(x, w.exact, w.bias, residual);
     Weight rounded = w.exact;
     RoundToBf16(&rounded.values);
     return math.Product(x, rounded, w.bias, residual);
@@ -39,7 +44,11 @@ struct Side {
 class Walker {
  public:
   Walker(int threads, const EngineValues& engine, const Precision& precision, const OracleSink& sink)
-      : exact_(threads, false), bounded_(threads, true), engine_(engine), precision_(precision), sink_(sink) {}
+      : exact_(threads, false),
+        bounded_(threads, true),
+        engine_(engine),
+        precision_(precision),
+        sink_(sink) {}
 
   // f(side) is the operation; its value is kept under its name on both sides.
   template <typename F>
@@ -50,8 +59,8 @@ class Walker {
       local = f(Side{bounded_, given_, &precision_});
       FT_ASSIGN_OR_RETURN(given_[op], engine_(layer, op));
       if (given_[op].rows != truth.value.rows || given_[op].columns != truth.value.columns)
-        return base::Failed("layer {} {}: the engine reports [{}, {}], expected [{}, {}]", layer, op, given_[op].rows,
-                            given_[op].columns, truth.value.rows, truth.value.columns);
+        return base::Failed("layer {} {}: the engine reports [{}, {}], expected [{}, {}]", layer, op,
+                            given_[op].rows, given_[op].columns, truth.value.rows, truth.value.columns);
     }
     FT_RETURN_IF_ERROR(sink_(OracleStep{layer, op, truth.value, engine_ ? &local : nullptr}));
     truth_[op] = std::move(truth.value);
@@ -75,18 +84,20 @@ class Walker {
   Values truth_, given_;
 };
 
-Status WalkLayer(Walker* walker, const OracleConfig& c, const OracleLayer& w, const std::vector<SequenceRows>& sequences,
-                 int i) {
+Status WalkLayer(Walker* walker, const OracleConfig& c, const OracleLayer& w,
+                 const std::vector<SequenceRows>& sequences, int i) {
   const bool norms = !w.q_norm.empty();
   const AttentionShape shape{c.num_heads, c.num_kv_heads, c.head_dim, c.windows[static_cast<size_t>(i)]};
+  const auto qkv = [&](const Side& s) { return s.Products({w.q.type, w.k.type, w.v.type}); };
+  FT_RETURN_IF_ERROR(walker->Step(i, "input_norm", [&](const Side& s) {
+    return s.math.RmsNorm(s.at("stream"), w.input_norm, c.norm_eps);
+  }));
   FT_RETURN_IF_ERROR(walker->Step(
-      i, "input_norm", [&](const Side& s) { return s.math.RmsNorm(s.at("stream"), w.input_norm, c.norm_eps); }));
-  FT_RETURN_IF_ERROR(
-      walker->Step(i, "q_proj", [&](const Side& s) { return s.Product("input_norm", w.q, nullptr); }));
-  FT_RETURN_IF_ERROR(
-      walker->Step(i, "k_proj", [&](const Side& s) { return s.Product("input_norm", w.k, nullptr); }));
-  FT_RETURN_IF_ERROR(
-      walker->Step(i, "v_proj", [&](const Side& s) { return s.Product("input_norm", w.v, nullptr); }));
+      i, "q_proj", [&](const Side& s) { return s.Product("input_norm", w.q, qkv(s), nullptr); }));
+  FT_RETURN_IF_ERROR(walker->Step(
+      i, "k_proj", [&](const Side& s) { return s.Product("input_norm", w.k, qkv(s), nullptr); }));
+  FT_RETURN_IF_ERROR(walker->Step(
+      i, "v_proj", [&](const Side& s) { return s.Product("input_norm", w.v, qkv(s), nullptr); }));
   if (norms) {
     FT_RETURN_IF_ERROR(walker->Step(
         i, "q_norm", [&](const Side& s) { return s.math.RmsNorm(s.at("q_proj"), w.q_norm, c.norm_eps); }));
@@ -102,15 +113,20 @@ Status WalkLayer(Walker* walker, const OracleConfig& c, const OracleLayer& w, co
   FT_RETURN_IF_ERROR(walker->Step(i, "attention", [&](const Side& s) {
     return s.math.Attention(s.at("q_rope"), s.at("k_rope"), s.at("v_proj"), sequences, shape, s.Cache());
   }));
-  FT_RETURN_IF_ERROR(
-      walker->Step(i, "o_proj", [&](const Side& s) { return s.Product("attention", w.o, &s.at("stream")); }));
-  FT_RETURN_IF_ERROR(walker->Step(
-      i, "post_norm", [&](const Side& s) { return s.math.RmsNorm(s.at("o_proj"), w.post_norm, c.norm_eps); }));
-  FT_RETURN_IF_ERROR(walker->Step(i, "mlp_act", [&](const Side& s) {
-    return s.math.SiluMul(s.Product("post_norm", w.gate, nullptr), s.Product("post_norm", w.up, nullptr));
+  FT_RETURN_IF_ERROR(walker->Step(i, "o_proj", [&](const Side& s) {
+    return s.Product("attention", w.o, s.Products({w.o.type}), &s.at("stream"));
   }));
-  FT_RETURN_IF_ERROR(
-      walker->Step(i, "down_proj", [&](const Side& s) { return s.Product("mlp_act", w.down, &s.at("o_proj")); }));
+  FT_RETURN_IF_ERROR(walker->Step(i, "post_norm", [&](const Side& s) {
+    return s.math.RmsNorm(s.at("o_proj"), w.post_norm, c.norm_eps);
+  }));
+  FT_RETURN_IF_ERROR(walker->Step(i, "mlp_act", [&](const Side& s) {
+    const Rounding rounding = s.Products({w.gate.type, w.up.type});
+    return s.math.SiluMul(s.Product("post_norm", w.gate, rounding, nullptr),
+                          s.Product("post_norm", w.up, rounding, nullptr));
+  }));
+  FT_RETURN_IF_ERROR(walker->Step(i, "down_proj", [&](const Side& s) {
+    return s.Product("mlp_act", w.down, s.Products({w.down.type}), &s.at("o_proj"));
+  }));
   walker->NextLayer("down_proj");
   return OkStatus();
 }
@@ -132,7 +148,8 @@ Status Oracle::Walk(const std::vector<std::vector<int32_t>>& sequences, const En
     ids.insert(ids.end(), sequence.begin(), sequence.end());
   }
   for (const int32_t id : ids)
-    if (id < 0 || id >= c.vocab_size) return BadInput("token id {} is outside the vocabulary of {}", id, c.vocab_size);
+    if (id < 0 || id >= c.vocab_size)
+      return BadInput("token id {} is outside the vocabulary of {}", id, c.vocab_size);
 
   const OracleWeights weights(checkpoint_, &c, threads_);
   Walker walker(threads_, engine, precision, sink);
@@ -143,9 +160,9 @@ Status Oracle::Walk(const std::vector<std::vector<int32_t>>& sequences, const En
       out.value = Rows(static_cast<int64_t>(ids.size()), c.hidden_size);
       for (size_t r = 0; r < ids.size(); ++r)
         for (int64_t i = 0; i < c.hidden_size; ++i)
-          out.value.row(static_cast<int64_t>(r))[i] =
-              static_cast<double>(embedding.exact.values[static_cast<size_t>(int64_t{ids[r]} * c.hidden_size + i)]);
-      out.value = s.math.Rounded(out.value, s.Products(embedding.type));
+          out.value.row(static_cast<int64_t>(r))[i] = static_cast<double>(
+              embedding.exact.values[static_cast<size_t>(int64_t{ids[r]} * c.hidden_size + i)]);
+      out.value = s.math.Rounded(out.value, s.Products({embedding.type}));
       if (s.precision) out.bound = Rows(out.value.rows, out.value.columns);  // zero: a copy
       return out;
     }));
@@ -159,7 +176,9 @@ Status Oracle::Walk(const std::vector<std::vector<int32_t>>& sequences, const En
   FT_RETURN_IF_ERROR(walker.Step(
       -1, "final_norm", [&](const Side& s) { return s.math.RmsNorm(s.at("stream"), norm, c.norm_eps); }));
   FT_ASSIGN_OR_RETURN(const OracleMatrix head, weights.Head());
-  return walker.Step(-1, "logits", [&](const Side& s) { return s.Product("final_norm", head, nullptr); });
+  return walker.Step(-1, "logits", [&](const Side& s) {
+    return s.Product("final_norm", head, s.Products({head.type}), nullptr);
+  });
 }
 
 }  // namespace fusiontree::verify

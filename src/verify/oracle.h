@@ -1,11 +1,13 @@
-// A plain double-precision model of the Qwen2, Qwen3, Llama and Mistral decoder, sharing nothing with the engine below
-// `checkpoint`. It walks through the operations once and works out each of them twice: from its own values, without any
-// rounding (the truth), and, where the engine's values are given, from the engine's own input of that operation, with
-// a bound on what the engine's types may cost (the local check). One layer's weights are in memory at a time.
+// A plain double-precision model of the Qwen2, Qwen3, Llama and Mistral decoder, sharing nothing with the
+// engine below `checkpoint`. It walks through the operations once and works out each of them twice: from its
+// own values, without any rounding (the truth), and, where the engine's values are given, from the engine's
+// own input of that operation, with a bound on what the engine's types may cost (the local check). One
+// layer's weights are in memory at a time.
 //
 // Operations in order, with the shape of their value (T rows, all sequences after one another):
 //   layer -1: embed [T, H]
-//   each layer: input_norm [T, H]; q_proj [T, heads*d], k_proj, v_proj [T, kv*d]; with q/k norms q_norm, k_norm;
+//   each layer: input_norm [T, H]; q_proj [T, heads*d], k_proj, v_proj [T, kv*d]; with q/k norms q_norm,
+//   k_norm;
 //     q_rope, k_rope; attention [T, heads*d]; o_proj [T, H] (the residual stream after it); post_norm [T, H];
 //     mlp_act [T, I] = silu(gate) * up; down_proj [T, H] (the residual stream after it)
 //   layer -1: final_norm [T, H]; logits [T, V]
@@ -36,10 +38,10 @@ struct Precision {
 };
 
 struct OracleStep {
-  int layer;                // -1: outside the layers
+  int layer;  // -1: outside the layers
   std::string_view op;
-  const Rows& truth;        // from the oracle's own values
-  const Bounded* local;     // from the engine's values, null when none are given
+  const Rows& truth;     // from the oracle's own values
+  const Bounded* local;  // from the engine's values, null when none are given
 };
 
 // The engine's value of an operation, moved out: it is asked for once. An error names what is missing.

@@ -96,7 +96,8 @@ Result<OracleConfig> ReadFolder(const Checkpoint& checkpoint) {
   FT_ASSIGN_OR_RETURN(const std::optional<std::string> text, checkpoint.ReadText("config.json"));
   if (!text) return BadInput("{} has no config.json", base::Quote(checkpoint.path()));
   const json config = json::parse(*text, nullptr, false);
-  if (!config.is_object()) return BadInput("config.json of {} is not a JSON object", base::Quote(checkpoint.path()));
+  if (!config.is_object())
+    return BadInput("config.json of {} is not a JSON object", base::Quote(checkpoint.path()));
   std::string family = Text(config, "model_type");
   const json* classes = Key(config, "architectures");
   if (family.empty() && classes && classes->is_array() && !classes->empty() && classes->front().is_string()) {
@@ -115,7 +116,8 @@ Result<OracleConfig> ReadFolder(const Checkpoint& checkpoint) {
   const int64_t shared = out.num_heads > 0 ? out.hidden_size / out.num_heads : 0;
   out.head_dim = Integer(config, "head_dim", family == "qwen3" ? 128 : shared);
   out.norm_eps = Number(config, "rms_norm_eps", 1e-6);
-  if (out.num_layers < 0 || out.num_layers > 100000) return BadInput("config.json: num_hidden_layers is absurd");
+  if (out.num_layers < 0 || out.num_layers > 100000)
+    return BadInput("config.json: num_hidden_layers is absurd");
   out.windows = FolderWindows(config, family, out.num_layers);
   out.inverse_frequencies = FolderFrequencies(config, out);
   return out;
@@ -124,7 +126,9 @@ Result<OracleConfig> ReadFolder(const Checkpoint& checkpoint) {
 Result<OracleConfig> ReadGguf(const Checkpoint& checkpoint) {
   const checkpoint::Metadata& meta = checkpoint.metadata();
   FT_ASSIGN_OR_RETURN(const std::string arch, meta.Get<std::string>("general.architecture"));
-  const auto integer = [&](const char* key, int64_t fallback) { return meta.GetOr<int64_t>(arch + key, fallback); };
+  const auto integer = [&](const char* key, int64_t fallback) {
+    return meta.GetOr<int64_t>(arch + key, fallback);
+  };
   OracleConfig out;
   FT_ASSIGN_OR_RETURN(out.hidden_size, integer(".embedding_length", 0));
   FT_ASSIGN_OR_RETURN(out.intermediate_size, integer(".feed_forward_length", 0));
@@ -147,7 +151,8 @@ Result<OracleConfig> ReadGguf(const Checkpoint& checkpoint) {
   FT_ASSIGN_OR_RETURN(const double factor, meta.GetOr<double>(arch + ".rope.scaling.factor", 1.0));
   // llama3 scaling comes as a divisor for each frequency.
   const checkpoint::TensorInfo* divisors = checkpoint.Find("rope_freqs.weight");
-  std::vector<float> divisor(out.inverse_frequencies.size(), type == "linear" ? static_cast<float>(factor) : 1.0f);
+  std::vector<float> divisor(out.inverse_frequencies.size(),
+                             type == "linear" ? static_cast<float>(factor) : 1.0f);
   if (divisors) {
     if (divisors->type != tensor::DType::kF32 || divisors->elements() != static_cast<int64_t>(divisor.size()))
       return BadInput("rope_freqs.weight is {} {}, expected F32 [{}]", tensor::Info(divisors->type).name,
@@ -161,21 +166,24 @@ Result<OracleConfig> ReadGguf(const Checkpoint& checkpoint) {
 }  // namespace
 
 Result<OracleConfig> ReadOracleConfig(const Checkpoint& checkpoint) {
-  FT_ASSIGN_OR_RETURN(OracleConfig out, checkpoint.format() == Checkpoint::Format::kGguf ? ReadGguf(checkpoint)
-                                                                                         : ReadFolder(checkpoint));
-  for (const int64_t size : {out.vocab_size, out.hidden_size, out.intermediate_size, out.num_layers, out.num_heads,
-                             out.num_kv_heads, out.head_dim})
-    if (size < 1 || size > int64_t{1} << 31) return BadInput("the config's sizes must be 1 or more, got {}", size);
+  FT_ASSIGN_OR_RETURN(OracleConfig out, checkpoint.format() == Checkpoint::Format::kGguf
+                                            ? ReadGguf(checkpoint)
+                                            : ReadFolder(checkpoint));
+  for (const int64_t size : {out.vocab_size, out.hidden_size, out.intermediate_size, out.num_layers,
+                             out.num_heads, out.num_kv_heads, out.head_dim})
+    if (size < 1 || size > int64_t{1} << 31)
+      return BadInput("the config's sizes must be 1 or more, got {}", size);
   if (out.num_heads % out.num_kv_heads != 0 || out.head_dim % 2 != 0)
-    return BadInput("{} heads on {} KV heads of {}: the heads must divide and the size be even", out.num_heads,
-                    out.num_kv_heads, out.head_dim);
+    return BadInput("{} heads on {} KV heads of {}: the heads must divide and the size be even",
+                    out.num_heads, out.num_kv_heads, out.head_dim);
   return out;
 }
 
 std::vector<std::string> ConfigDifferences(const OracleConfig& oracle, const models::DecoderConfig& engine) {
   std::vector<std::string> out;
   const auto compare = [&](const char* name, auto expected, auto got) {
-    if (expected != got) out.push_back(fmt::format("{}: the oracle reads {}, the engine {}", name, expected, got));
+    if (expected != got)
+      out.push_back(fmt::format("{}: the oracle reads {}, the engine {}", name, expected, got));
   };
   compare("vocab_size", oracle.vocab_size, engine.vocab_size);
   compare("hidden_size", oracle.hidden_size, engine.hidden_size);

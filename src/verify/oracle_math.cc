@@ -13,8 +13,8 @@ namespace {
 constexpr double kUnit = 0x1p-24;
 constexpr double kTiny = 1e-30;  // what flushing denormals to zero may cost
 
-// The product works on blocks of 8 rows side by side (vectorisable without reordering a sum) and on 256 k at a time,
-// so that the rows of a chunk stay in the second-level cache while all outputs pass.
+// The product works on blocks of 8 rows side by side (vectorisable without reordering a sum) and on 256 k at
+// a time, so that the rows of a chunk stay in the second-level cache while all outputs pass.
 constexpr int64_t kBlockRows = 8;
 constexpr int64_t kChunk = 256;
 using Pair = double __attribute__((vector_size(16)));
@@ -77,8 +77,8 @@ void ProductColumns(const std::vector<double>& x, const Weight& w, int64_t begin
   }
   for (int64_t r = 0; r < y->rows; ++r)
     for (int64_t c = begin; c < end; ++c)
-      y->row(r)[c] = sums[static_cast<size_t>((((c - begin) / 2 * blocks) + r / kBlockRows) * 16 + (c - begin) % 2 * 8 +
-                                              r % kBlockRows)];
+      y->row(r)[c] = sums[static_cast<size_t>((((c - begin) / 2 * blocks) + r / kBlockRows) * 16 +
+                                              (c - begin) % 2 * 8 + r % kBlockRows)];
 }
 
 }  // namespace
@@ -147,11 +147,13 @@ Bounded OracleMath::SiluMul(const Bounded& gate, const Bounded& up) const {
     const double g = gate.value.values[i], u = up.value.values[i];
     const double silu = g / (1.0 + std::exp(-g));
     out.value.values[i] = silu * u;
-    // |silu'| <= 1.1. exp, sum, division and product round a few times; exp also passes on |g| u of its argument.
+    // |silu'| <= 1.1. exp, sum, division and product round a few times; exp also passes on |g| u of its
+    // argument.
     if (bounds_)
       out.bound.values[i] = 1.1 * gate.bound.values[i] * (std::fabs(u) + up.bound.values[i]) +
                             std::fabs(silu) * up.bound.values[i] +
-                            std::fabs(silu * u) * (12.0 + 2.0 * std::fabs(g)) * kUnit + kTiny * (1.0 + std::fabs(u));
+                            std::fabs(silu * u) * (12.0 + 2.0 * std::fabs(g)) * kUnit +
+                            kTiny * (1.0 + std::fabs(u));
   }
   return out;
 }
@@ -191,7 +193,8 @@ Bounded OracleMath::Rope(const Rows& x, const std::vector<SequenceRows>& sequenc
       for (int64_t i = 0; i < half; ++i) {
         const double angle = static_cast<double>(position) * frequencies[static_cast<size_t>(i)];
         const double c = std::cos(angle), s = std::sin(angle);
-        // Models are trained with fp32 frequencies and angles (Transformers), which may be 8 u of the angle off.
+        // Models are trained with fp32 frequencies and angles (Transformers), which may be 8 u of the angle
+        // off.
         const double relative = (4.0 + 8.0 * angle) * kUnit;
         for (int64_t head = 0; head < x.columns; head += 2 * half) {
           const double a = x.row(r)[head + i], b = x.row(r)[head + i + half];
@@ -207,8 +210,9 @@ Bounded OracleMath::Rope(const Rows& x, const std::vector<SequenceRows>& sequenc
   return out;
 }
 
-Bounded OracleMath::Attention(const Rows& q, const Rows& k, const Rows& v, const std::vector<SequenceRows>& sequences,
-                              const AttentionShape& shape, Rounding rounding) const {
+Bounded OracleMath::Attention(const Rows& q, const Rows& k, const Rows& v,
+                              const std::vector<SequenceRows>& sequences, const AttentionShape& shape,
+                              Rounding rounding) const {
   const int64_t d = shape.head_dim, group = shape.heads / shape.kv_heads;
   const double scale = 1.0 / std::sqrt(static_cast<double>(d));
   const Rows queries = Rounded(q, rounding), keys = Rounded(k, rounding), values = Rounded(v, rounding);
@@ -256,7 +260,8 @@ Bounded OracleMath::Attention(const Rows& q, const Rows& k, const Rows& v, const
       for (int64_t i = 0; i < d; ++i) {
         y[i] += weight * value[i];
         if (bound)
-          bound[i] += weight * std::fabs(value[i]) * (error[static_cast<size_t>(j)] + mean_error + summing) + kTiny;
+          bound[i] +=
+              weight * std::fabs(value[i]) * (error[static_cast<size_t>(j)] + mean_error + summing) + kTiny;
       }
     }
   };

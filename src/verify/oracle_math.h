@@ -1,10 +1,11 @@
-// The decoder's operations in plain double precision, each with a bound on how far an honest implementation in the
-// engine's types may lie from it. Nothing here is shared with ops/ or kernels/.
+// The decoder's operations in plain double precision, each with a bound on how far an honest implementation
+// in the engine's types may lie from it. Nothing here is shared with ops/ or kernels/.
 //
 // Bounds (u = 2^-24, half an ulp of fp32). A product of K terms summed in fp32 in any fixed order is within
-// (2 sqrt(K) + 8) u |x| |w| of the exact one: by Cauchy-Schwarz |x| |w| >= sum |x_k w_k|, and rounding errors of K
-// additions add up as a random walk (Higham and Mary 2019: lambda sqrt(K) u, here lambda = 2 with that slack). The
-// rounding of inputs and weights to bf16 is no error but part of the function (R9): the oracle rounds too.
+// (2 sqrt(K) + 8) u |x| |w| of the exact one: by Cauchy-Schwarz |x| |w| >= sum |x_k w_k|, and rounding errors
+// of K additions add up as a random walk (Higham and Mary 2019: lambda sqrt(K) u, here lambda = 2 with that
+// slack). The rounding of inputs and weights to bf16 is no error but part of the function (R9): the oracle
+// rounds too.
 #ifndef FUSIONTREE_VERIFY_ORACLE_MATH_H_
 #define FUSIONTREE_VERIFY_ORACLE_MATH_H_
 
@@ -31,7 +32,8 @@ struct Bounded {
   Rows bound;  // same shape, or empty
 };
 
-// [rows, columns] as the file holds it, widened exactly; then rounded to bf16 if the engine's products are of bf16.
+// [rows, columns] as the file holds it, widened exactly; then rounded to bf16 if the engine's products are of
+// bf16.
 struct Weight {
   int64_t rows = 0, columns = 0;
   std::vector<float> values;
@@ -51,8 +53,8 @@ struct AttentionShape {
 
 class OracleMath {
  public:
-  // With `bounds` every result carries its bound; without it `bound` stays empty and inputs are never rounded by
-  // default. `threads` >= 1.
+  // With `bounds` every result carries its bound; without it `bound` stays empty and inputs are never rounded
+  // by default. `threads` >= 1.
   OracleMath(int threads, bool bounds) : threads_(threads), bounds_(bounds) {}
 
   // Each row of x to nearest even in bf16, or as it is.
@@ -65,7 +67,8 @@ class OracleMath {
   // x / sqrt(mean(x^2) + eps) * w over each run of w.size() columns.
   Bounded RmsNorm(const Rows& x, const std::vector<float>& w, double eps) const;
   // Half rotation of each head of 2 * frequencies.size() columns by position * frequency.
-  Bounded Rope(const Rows& x, const std::vector<SequenceRows>& sequences, const std::vector<double>& frequencies) const;
+  Bounded Rope(const Rows& x, const std::vector<SequenceRows>& sequences,
+               const std::vector<double>& frequencies) const;
   // softmax(q kᵀ / sqrt(d)) v, causal, within the window; with kBf16, q, k, v are rounded and p may be.
   Bounded Attention(const Rows& q, const Rows& k, const Rows& v, const std::vector<SequenceRows>& sequences,
                     const AttentionShape& shape, Rounding rounding) const;

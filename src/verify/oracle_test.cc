@@ -31,7 +31,8 @@ class OracleParity : public testing::TestWithParam<std::string> {
 
 double Deviation(const std::vector<float>& x) {
   double sum = 0, squares = 0;
-  for (const float v : x) sum += static_cast<double>(v), squares += static_cast<double>(v) * static_cast<double>(v);
+  for (const float v : x)
+    sum += static_cast<double>(v), squares += static_cast<double>(v) * static_cast<double>(v);
   const double n = static_cast<double>(x.size());
   return std::sqrt(squares / n - sum / n * sum / n);
 }
@@ -98,7 +99,8 @@ TEST(Oracle, SequencesAreIndependent) {
   };
   const Rows both = logits({a, b}), first = logits({a}), second = logits({b});
   for (size_t i = 0; i < first.values.size(); ++i) EXPECT_EQ(both.values[i], first.values[i]);
-  for (size_t i = 0; i < second.values.size(); ++i) EXPECT_EQ(both.values[first.values.size() + i], second.values[i]);
+  for (size_t i = 0; i < second.values.size(); ++i)
+    EXPECT_EQ(both.values[first.values.size() + i], second.values[i]);
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ using base::Result;
 using base::Status;
 using checkpoint::TensorInfo;
 
-// llama.cpp's converter turns row (head, half, i) of q and k into row (head, i, half). Undone here; `width` floats a row.
+// llama.cpp's converter turns row (head, half, i) of q and k into row (head, i, half). Undone here; `width`
+// floats a row.
 void Uninterleave(std::vector<float>* rows, int64_t width, int64_t head_dim) {
   const std::vector<float> from = *rows;
   const int64_t count = static_cast<int64_t>(from.size()) / width;
@@ -34,8 +35,8 @@ Result<OracleMatrix> OracleWeights::Matrix(const std::string& stem, int64_t rows
   const tensor::DTypeInfo& type = tensor::Info(info->type);
   if (info->shape != std::vector<int64_t>{rows, columns} || !type.is_float ||
       columns % static_cast<int64_t>(type.block) != 0)
-    return BadInput("tensor {} is {} {}, expected [{}, {}] of a float type", name, type.name, info->ShapeString(), rows,
-                    columns);
+    return BadInput("tensor {} is {} {}, expected [{}, {}] of a float type", name, type.name,
+                    info->ShapeString(), rows, columns);
   OracleMatrix out;
   out.type = info->type;
   out.exact.rows = rows;
@@ -72,7 +73,8 @@ Result<std::vector<float>> OracleWeights::Vector(const std::string& name, int64_
   if (!info) return BadInput("tensor {} is missing", name);
   const tensor::DTypeInfo& type = tensor::Info(info->type);
   if (info->elements() != size || !type.is_float || size % static_cast<int64_t>(type.block) != 0)
-    return BadInput("tensor {} is {} {}, expected [{}] of a float type", name, type.name, info->ShapeString(), size);
+    return BadInput("tensor {} is {} {}, expected [{}] of a float type", name, type.name, info->ShapeString(),
+                    size);
   std::vector<std::byte> bytes(info->bytes);
   FT_RETURN_IF_ERROR(checkpoint_->Read(*info, 0, info->bytes, bytes.data()));
   std::vector<float> out(static_cast<size_t>(size));
@@ -84,23 +86,30 @@ Result<OracleLayer> OracleWeights::Layer(int64_t layer) const {
   const OracleConfig& c = *config_;
   const bool ours = !gguf();
   const std::string prefix = ours ? fmt::format("model.layers.{}.", layer) : fmt::format("blk.{}.", layer);
-  const auto name = [&](const char* hugging_face, const char* ggml) { return prefix + (ours ? hugging_face : ggml); };
+  const auto name = [&](const char* hugging_face, const char* ggml) {
+    return prefix + (ours ? hugging_face : ggml);
+  };
   const int64_t q_rows = c.num_heads * c.head_dim, kv_rows = c.num_kv_heads * c.head_dim;
   OracleLayer out;
-  FT_ASSIGN_OR_RETURN(out.input_norm, Vector(name("input_layernorm.weight", "attn_norm.weight"), c.hidden_size));
-  FT_ASSIGN_OR_RETURN(out.post_norm, Vector(name("post_attention_layernorm.weight", "ffn_norm.weight"), c.hidden_size));
+  FT_ASSIGN_OR_RETURN(out.input_norm,
+                      Vector(name("input_layernorm.weight", "attn_norm.weight"), c.hidden_size));
+  FT_ASSIGN_OR_RETURN(out.post_norm,
+                      Vector(name("post_attention_layernorm.weight", "ffn_norm.weight"), c.hidden_size));
   const std::string q_norm = name("self_attn.q_norm.weight", "attn_q_norm.weight");
   if (checkpoint_->Find(q_norm)) {
     FT_ASSIGN_OR_RETURN(out.q_norm, Vector(q_norm, c.head_dim));
-    FT_ASSIGN_OR_RETURN(out.k_norm, Vector(name("self_attn.k_norm.weight", "attn_k_norm.weight"), c.head_dim));
+    FT_ASSIGN_OR_RETURN(out.k_norm,
+                        Vector(name("self_attn.k_norm.weight", "attn_k_norm.weight"), c.head_dim));
   }
   FT_ASSIGN_OR_RETURN(out.q, Matrix(name("self_attn.q_proj", "attn_q"), q_rows, c.hidden_size));
   FT_ASSIGN_OR_RETURN(out.k, Matrix(name("self_attn.k_proj", "attn_k"), kv_rows, c.hidden_size));
   FT_ASSIGN_OR_RETURN(out.v, Matrix(name("self_attn.v_proj", "attn_v"), kv_rows, c.hidden_size));
   FT_ASSIGN_OR_RETURN(out.o, Matrix(name("self_attn.o_proj", "attn_output"), c.hidden_size, q_rows));
-  FT_ASSIGN_OR_RETURN(out.gate, Matrix(name("mlp.gate_proj", "ffn_gate"), c.intermediate_size, c.hidden_size));
+  FT_ASSIGN_OR_RETURN(out.gate,
+                      Matrix(name("mlp.gate_proj", "ffn_gate"), c.intermediate_size, c.hidden_size));
   FT_ASSIGN_OR_RETURN(out.up, Matrix(name("mlp.up_proj", "ffn_up"), c.intermediate_size, c.hidden_size));
-  FT_ASSIGN_OR_RETURN(out.down, Matrix(name("mlp.down_proj", "ffn_down"), c.hidden_size, c.intermediate_size));
+  FT_ASSIGN_OR_RETURN(out.down,
+                      Matrix(name("mlp.down_proj", "ffn_down"), c.hidden_size, c.intermediate_size));
   if (c.interleaved_qk) {
     for (OracleMatrix* matrix : {&out.q, &out.k}) {
       Uninterleave(&matrix->exact.values, c.hidden_size, c.head_dim);

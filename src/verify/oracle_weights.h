@@ -1,5 +1,5 @@
-// The oracle's own way to the weights: its own names of Hugging Face and of GGUF tensors, its own reading of them.
-// One layer is in memory at a time, in fp32, the exact value of what the file holds.
+// The oracle's own way to the weights: its own names of Hugging Face and of GGUF tensors, its own reading of
+// them. One layer is in memory at a time, in fp32, the exact value of what the file holds.
 #ifndef FUSIONTREE_VERIFY_ORACLE_WEIGHTS_H_
 #define FUSIONTREE_VERIFY_ORACLE_WEIGHTS_H_
 
@@ -35,9 +35,9 @@ class OracleWeights {
       : checkpoint_(checkpoint), config_(config), threads_(threads) {}
 
   base::Result<OracleLayer> Layer(int64_t layer) const;
-  base::Result<OracleMatrix> Embedding() const;            // [V, H]
-  base::Result<OracleMatrix> Head() const;                 // [V, H]; the embedding where the file has none
-  base::Result<std::vector<float>> FinalNorm() const;      // [H]
+  base::Result<OracleMatrix> Embedding() const;        // [V, H]
+  base::Result<OracleMatrix> Head() const;             // [V, H]; the embedding where the file has none
+  base::Result<std::vector<float>> FinalNorm() const;  // [H]
 
  private:
   base::Result<OracleMatrix> Matrix(const std::string& stem, int64_t rows, int64_t columns) const;
