@@ -2,13 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstring>
 
 namespace fusiontree::checkpoint {
 namespace {
-
-using testing::Test;
 
 std::string HeaderError(const std::string& header, uint64_t data_size) {
   const auto result = ParseSafetensorsHeader(header, 0, data_size);
@@ -89,7 +86,6 @@ TEST(SafetensorsHeader, DuplicateKeys) {
 }
 
 TEST(SafetensorsHeader, Nesting) {
-  const auto start = std::chrono::steady_clock::now();
   for (const std::string& open : {std::string("["), std::string("{\"a\":")}) {
     std::string deep;
     for (int i = 0; i < 100'000; ++i) deep += open;
@@ -100,7 +96,6 @@ TEST(SafetensorsHeader, Nesting) {
     const auto index = ParseSafetensorsIndex("{\"metadata\":" + deep);
     EXPECT_HAS(index.status().message(), "nested deeper than 64");
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::minutes(1));  // bounded, not timed
 }
 
 TEST(SafetensorsHeader, FieldsMissingUnknownOrOfTheWrongType) {
