@@ -1,9 +1,8 @@
 #include "cli/line_input.h"
 
-#include <stdio.h>  // before readline, which needs FILE
-
 #include <readline/history.h>
 #include <readline/readline.h>
+#include <stdio.h>  // before readline, which needs FILE
 #include <unistd.h>
 
 #include <cerrno>

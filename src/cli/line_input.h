@@ -11,8 +11,8 @@ class LineInput {
  public:
   LineInput();
   bool terminal() const { return terminal_; }
-  // The next line without its newline; nothing at the end of input. Ctrl-C empties the line that is being typed and asks
-  // again (an InterruptScope must be alive). From a pipe nothing is printed.
+  // The next line without its newline; nothing at the end of input. Ctrl-C empties the line that is being
+  // typed and asks again (an InterruptScope must be alive). From a pipe nothing is printed.
   std::optional<std::string> Next(const std::string& prompt);
 
  private:

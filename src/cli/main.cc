@@ -7,6 +7,8 @@ int main(int argc, char** argv) {
   namespace cli = fusiontree::cli;
   try {
     std::vector<std::unique_ptr<cli::Command>> commands;
+    commands.push_back(cli::NewLogits());
+    commands.push_back(cli::NewVerify());
     commands.push_back(cli::NewEncode());
     commands.push_back(cli::NewDecode());
     return cli::RunProgram(std::vector<std::string>(argv + 1, argv + argc), commands);

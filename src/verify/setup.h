@@ -1,0 +1,43 @@
+// A model loaded as the user chose, with the pool and context to run it.
+#ifndef FUSIONTREE_VERIFY_SETUP_H_
+#define FUSIONTREE_VERIFY_SETUP_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "checkpoint/checkpoint.h"
+#include "models/model.h"
+#include "ops/context.h"
+#include "verify/verify.h"
+
+namespace fusiontree::verify {
+
+// Members in the order in which they depend on one another.
+struct Setup {
+  checkpoint::Checkpoint checkpoint;
+  std::unique_ptr<base::ThreadPool> pool;
+  std::unique_ptr<ops::Context> context;
+  std::unique_ptr<models::Model> model;
+  EngineUsed used;
+};
+
+// "auto": the best this processor has. An error that names the variant and why it cannot run.
+base::Result<const kernels::Table*> FindTable(const std::string& isa);
+base::Result<models::ComputeType> ParseCompute(const std::string& dtype);
+base::Result<models::CacheType> ParseCache(const std::string& kv);
+
+base::Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
+                              const std::function<void(double)>& progress);
+
+// Uniform over the vocabulary, from Philox: one text for each length.
+std::vector<std::vector<int32_t>> RandomTexts(uint64_t seed, const std::vector<int64_t>& lengths,
+                                              int64_t vocab_size);
+
+}  // namespace fusiontree::verify
+
+#endif  // FUSIONTREE_VERIFY_SETUP_H_
