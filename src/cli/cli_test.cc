@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 
 #include "cli/command.h"
+#include "cli/conversation.h"
 #include "cli/files.h"
+#include "cli/inspect_sizes.h"
+#include "cli/prompts.h"
 #include "cli/sampling.h"
 
 namespace fusiontree::cli {
@@ -186,6 +189,52 @@ TEST(Sampling, BrokenDefaultsAreNamed) {
     ASSERT_FALSE(defaults.ok()) << text;
     EXPECT_NE(defaults.status().message().find("generation_config.json"), std::string::npos);
   }
+}
+
+TEST(Prompts, LinesCarryIdsAndOptionsOfTheirOwn) {
+  SamplingFlags flags;
+  flags.temperature = 0.5;
+  flags.stop = {"END"};
+  const auto lines = ParsePrompts(
+      "{\"prompt\": \"a\"}\n\n{\"prompt\": \"b\", \"id\": {\"n\": 1}, \"temperature\": 0, \"stop\": \"x\", \"seed\": 7}\r\n", flags);
+  ASSERT_TRUE(lines.ok()) << lines.status().message();
+  ASSERT_EQ(lines->size(), 2u);
+  EXPECT_EQ((*lines)[0].flags.temperature, 0.5);
+  EXPECT_EQ((*lines)[0].flags.stop, std::vector<std::string>{"END"});
+  EXPECT_EQ((*lines)[1].id_json, "{\"n\":1}");
+  EXPECT_EQ((*lines)[1].flags.temperature, 0);
+  EXPECT_EQ((*lines)[1].flags.stop, std::vector<std::string>{"x"});
+  EXPECT_EQ((*lines)[1].flags.seed, 7);
+}
+
+TEST(Prompts, BadLinesAreNamedByNumber) {
+  for (const char* line : {"{", "[]", "{}", "{\"prompt\": 1}", "{\"prompt\": \"a\", \"max_token\": 3}",
+                           "{\"prompt\": \"a\", \"temperature\": -1}", "{\"prompt\": \"a\", \"top_k\": 1.5}",
+                           "{\"prompt\": \"a\", \"seed\": 18446744073709551615}", "{\"prompt\": \"a\", \"stop\": [1]}",
+                           "{\"prompt\": \"a\", \"max_tokens\": 0}", "{\"prompt\": \"\xff\"}"}) {
+    const auto lines = ParsePrompts("{\"prompt\": \"ok\"}\n" + std::string(line), {});
+    ASSERT_FALSE(lines.ok()) << line;
+    EXPECT_EQ(lines.status().message().substr(0, 6), "line 2") << lines.status().message();
+  }
+  EXPECT_FALSE(ParsePrompts("\n\n", {}).ok());
+}
+
+TEST(Conversation, IsReadBackAsWritten) {
+  const std::vector<Message> messages = {{"system", "be \"brief\""}, {"user", "h\xC3\xA9\nllo"}};
+  const auto read = ParseConversation("{\"messages\": " + MessagesJson(messages, 2) + "}");
+  ASSERT_TRUE(read.ok());
+  ASSERT_EQ(read->size(), 2u);
+  EXPECT_EQ((*read)[0].content, messages[0].content);
+  EXPECT_EQ((*read)[1].content, messages[1].content);
+  for (const char* text : {"", "{}", "[1]", "[{\"role\": \"user\"}]", "[{\"role\": 1, \"content\": \"\"}]"})
+    EXPECT_FALSE(ParseConversation(text).ok()) << text;
+}
+
+TEST(Ranks, ValidDegreesAreWholeSubtrees) {
+  EXPECT_EQ(ValidDegrees(8), (std::vector<int64_t>{1, 2, 4, 8}));
+  EXPECT_EQ(ValidDegrees(6), (std::vector<int64_t>{1, 2, 6}));
+  EXPECT_EQ(ValidDegrees(3), (std::vector<int64_t>{1, 3}));
+  EXPECT_EQ(ValidDegrees(1), (std::vector<int64_t>{1}));
 }
 
 }  // namespace
