@@ -1,9 +1,10 @@
 // bf16 products by VDPBF16PS: per pair of k, acc + odd product, then + even product, each one rounding.
 //
-// Micro-kernel: 12 rows x 32 outputs, 24 accumulators + 2 weights + 1 activation of 32 registers. Per pair of k:
-// 24 VDPBF16PS, 2 loads, 12 broadcasts. Zen 5 issues 2 of the first (latency 6: 24 chains cover 12) and 2 loads a
-// cycle: 12 cycles, 7 of them loading; an embedded broadcast would need 26 loads, 13 cycles. Intel issues one a
-// cycle at most. A pair takes 128 bytes of weights in 12 cycles: 11 bytes a cycle from the second-level cache.
+// Micro-kernel: 12 rows x 32 outputs, 24 accumulators + 2 weights + 1 activation of 32 registers. Per pair of
+// k: 24 VDPBF16PS, 2 loads, 12 broadcasts. Zen 5 issues 2 of the first (latency 6: 24 chains cover 12) and 2
+// loads a cycle: 12 cycles, 7 of them loading; an embedded broadcast would need 26 loads, 13 cycles. Intel
+// issues one a cycle at most. A pair takes 128 bytes of weights in 12 cycles: 11 bytes a cycle from the
+// second-level cache.
 #include "kernels/bf16_attention.h"
 #include "kernels/bf16_matmul.h"
 #include "kernels/bf16_variants.h"
@@ -15,7 +16,10 @@ namespace bf16 {
 struct Dpbf16 {
   static constexpr int64_t kRows = 12;
   static constexpr int64_t kBlock = 2;
-  static constexpr int64_t kBlockRows = 384;  // their sums of a panel: 48 KB
+  static constexpr int64_t kBlockRows =
+      528;  // a prefill of 512 reads the weights once; sums of a panel: 66 KB
+  static constexpr int64_t kPanels =
+      4;  // 512 KB of Zen 5's 1 MB; a group's rows are read once for 128 outputs
 
   static FT_INLINE void Begin() {}
   static FT_INLINE void BeginAttention(int64_t) {}
@@ -39,8 +43,8 @@ struct Dpbf16 {
     }
   }
 
-  // Rows kR x 32 outputs. Activations: pair i of row r at a + i * pair_step + r * row_step; the steps are constants
-  // of the caller, so that they become displacements.
+  // Rows kR x 32 outputs. Activations: pair i of row r at a + i * pair_step + r * row_step; the steps are
+  // constants of the caller, so that they become displacements.
   template <int kR, int64_t kPairStep, int64_t kRowStep>
   static FT_INLINE void Tile(const char* a, const char* b, int64_t k, float* c, int64_t c_stride, bool from_c,
                              const char* prefetch, int64_t prefetch_lines) {
@@ -87,7 +91,8 @@ struct Dpbf16 {
       }
       __m512i v[16];
       FT_UNROLL
-      for (int r = 0; r < 16; ++r) v[r] = r < rows ? NarrowPairs(x + r * stride + k0, k - k0) : _mm512_setzero_si512();
+      for (int r = 0; r < 16; ++r)
+        v[r] = r < rows ? NarrowPairs(x + r * stride + k0, k - k0) : _mm512_setzero_si512();
       Transpose(v);
       const __mmask16 lanes = static_cast<__mmask16>(LowWords(rows));
       for (int64_t i = 0; i < pairs; ++i) _mm512_mask_storeu_epi32(out + i * rows * 4, lanes, v[i]);

@@ -1,5 +1,5 @@
-// bf16 attention of avx512bf16 and amx: scores and values are products of packed panels (bf16_layout.h), the rest
-// is the algorithm of ref.cc, rows in the same order of operations. Kernel::Multiply is the contraction.
+// bf16 attention of avx512bf16 and amx: scores and values are products of packed panels (bf16_layout.h), the
+// rest is the algorithm of ref.cc, rows in the same order of operations. Kernel::Multiply is the contraction.
 // Scratch, at most 185 KB: q, p (bf16), scores, acc, saved (fp32).
 #ifndef FUSIONTREE_KERNELS_BF16_ATTENTION_H_
 #define FUSIONTREE_KERNELS_BF16_ATTENTION_H_
@@ -49,10 +49,12 @@ struct Attention {
       const int64_t n = d - i < kBlockK ? (d - i + 1) / 2 : 16;
       for (int64_t j = 0; j < n; ++j) memcpy(keys + i * kBytesPerK + 64 * j, pairs + j, 4);
     }
-    char* line = values - (slot % 2) * 2;  // lines of 16 words, a tile apart; a panel of 32 channels is two tiles
+    char* line =
+        values - (slot % 2) * 2;  // lines of 16 words, a tile apart; a panel of 32 channels is two tiles
     for (int64_t i = 0; i < d; i += 16) {
       const int64_t n = d - i < 16 ? d - i : 16;
-      const __m512i words = _mm512_slli_epi32(_mm512_cvtepu16_epi32(Narrow(LoadN(v + i, n))), static_cast<unsigned>(shift));
+      const __m512i words =
+          _mm512_slli_epi32(_mm512_cvtepu16_epi32(Narrow(LoadN(v + i, n))), static_cast<unsigned>(shift));
       const __mmask32 lanes = LowWords(2 * n) & (shift ? 0xaaaaaaaau : 0x55555555u);
       // Other threads may be writing the other half: only this half is stored.
       _mm512_mask_storeu_epi16(line + i / kPanel * kValueBytes + i % kPanel / 16 * kTileBytes, lanes, words);
@@ -80,13 +82,13 @@ struct Attention {
   }
 
   struct Work {
-    char* q;        // [64][256] bf16
-    char* p;        // [64][64] bf16
-    float* score;   // [64][64]
-    float* acc;     // [64][padded d]
-    float* saved;   // [64][padded d]
+    char* q;                                          // [64][256] bf16
+    char* p;                                          // [64][64] bf16
+    float* score;                                     // [64][64]
+    float* acc;                                       // [64][padded d]
+    float* saved;                                     // [64][padded d]
     float *max, *new_max, *sum, *block_sum, *factor;  // [64]
-    int64_t width;  // padded d
+    int64_t width;                                    // padded d
     int64_t rows;
     bool blind[kAttentionRows];  // sees no key of this block
   };
@@ -138,7 +140,8 @@ struct Attention {
     }
     float block_max = MaxLanes(top);
     if (block_max == 0.0f) {  // of zeros of both signs the first one counts
-      for (int64_t j = range.end - 1; j >= range.begin; --j) block_max = score[j] == 0.0f ? score[j] : block_max;
+      for (int64_t j = range.end - 1; j >= range.begin; --j)
+        block_max = score[j] == 0.0f ? score[j] : block_max;
     }
     w.new_max[r] = block_max > w.max[r] ? block_max : w.max[r];
   }
@@ -161,10 +164,13 @@ struct Attention {
   static void KeyBlock(const AttentionArgs& a, Work& w, int64_t first) {
     const char* block = static_cast<const char*>(a.blocks[first / kKeyBlock]);
     const int64_t next = first + kKeyBlock;
-    const char* next_block = next < a.key_end && AnyVisible(a, next) ? static_cast<const char*>(a.blocks[next / kKeyBlock]) : nullptr;
+    const char* next_block = next < a.key_end && AnyVisible(a, next)
+                                 ? static_cast<const char*>(a.blocks[next / kKeyBlock])
+                                 : nullptr;
     for (int64_t h = 0; h < 2; ++h) {
-      Kernel::template Multiply<kQueryStride>({w.q, w.rows, block + h * PanelOfKeys(a.d), Up(a.d, Kernel::kBlock),
-                        w.score + h * kPanel, kKeyBlock, false});
+      Kernel::template Multiply<kQueryStride>({w.q, w.rows, block + h * PanelOfKeys(a.d),
+                                               Up(a.d, Kernel::kBlock), w.score + h * kPanel, kKeyBlock,
+                                               false});
     }
     // Pages lie apart, which hardware prefetchers do not cross: the softmax hides half of the fetch.
     if (next_block) Fetch(next_block, 2 * PanelOfKeys(a.d));
@@ -195,8 +201,9 @@ struct Attention {
     }
     if (next_block) Fetch(next_block + 2 * PanelOfKeys(a.d), w.width * kKeyBlock * 2);
     for (int64_t i = 0; i < w.width; i += kPanel) {
-      Kernel::template Multiply<kProbStride>({w.p, w.rows, block + 2 * PanelOfKeys(a.d) + i / kPanel * kValueBytes, kKeyBlock,
-                        w.acc + i, w.width, true});
+      Kernel::template Multiply<kProbStride>({w.p, w.rows,
+                                              block + 2 * PanelOfKeys(a.d) + i / kPanel * kValueBytes,
+                                              kKeyBlock, w.acc + i, w.width, true});
     }
     for (int64_t r = 0; r < w.rows; ++r) {  // adding 0 * v would turn -0 into +0
       if (w.blind[r]) memcpy(w.acc + r * w.width, w.saved + r * w.width, static_cast<size_t>(w.width) * 4);

@@ -1,10 +1,10 @@
 // How avx512bf16 and amx hold bf16 operands; one layout for both.
 //
-// Panel: per slice of R2, K padded to 32; per 32 k a block of 2 KB: two tiles of 1 KB, outputs 0-15 and 16-31,
-// each [16 k-pairs][16 outputs][2]: a tile is an AMX operand, a row of it a VDPBF16PS one.
-// KV block of head size d: K as two panels of 32 keys with K = d, then V as ceil(d / 32) panels of 32 channels
-// with K = 64 keys.
-// Packed rows: groups of Kernel::kRows rows (the last may be short), 2 bytes * rows a k; see each kernel.
+// Panel: per slice of R2, K padded to 32; per 32 k a block of 2 KB: two tiles of 1 KB, outputs 0-15 and
+// 16-31, each [16 k-pairs][16 outputs][2]: a tile is an AMX operand, a row of it a VDPBF16PS one. KV block of
+// head size d: K as two panels of 32 keys with K = d, then V as ceil(d / 32) panels of 32 channels with K =
+// 64 keys. Packed rows: groups of Kernel::kRows rows (the last may be short), 2 bytes * rows a k; see each
+// kernel.
 #ifndef FUSIONTREE_KERNELS_BF16_LAYOUT_H_
 #define FUSIONTREE_KERNELS_BF16_LAYOUT_H_
 
@@ -18,22 +18,25 @@ namespace fusiontree::kernels {
 namespace {
 namespace bf16 {
 
-constexpr int64_t kBlockK = 32;           // k of a block
-constexpr int64_t kTileBytes = 1024;      // 16 pairs x 16 outputs
-constexpr int64_t kBlockBytes = 2048;     // two tiles
-constexpr int64_t kBytesPerK = 64;        // of a panel
+constexpr int64_t kBlockK = 32;                          // k of a block
+constexpr int64_t kTileBytes = 1024;                     // 16 pairs x 16 outputs
+constexpr int64_t kBlockBytes = 2048;                    // two tiles
+constexpr int64_t kBytesPerK = 64;                       // of a panel
 constexpr int64_t kValueBytes = kKeyBlock * kBytesPerK;  // of one panel of V
 
 FT_INLINE int64_t Up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 // Offset of element (k, output 0..31) from the start of a slice of a panel.
 FT_INLINE int64_t At(int64_t k, int64_t output) {
-  return k / kBlockK * kBlockBytes + output / 16 * kTileBytes + k % kBlockK / 2 * 64 + output % 16 * 4 + k % 2 * 2;
+  return k / kBlockK * kBlockBytes + output / 16 * kTileBytes + k % kBlockK / 2 * 64 + output % 16 * 4 +
+         k % 2 * 2;
 }
 
 // Sixteen floats rounded to nearest even; the same integer steps as every variant (VCVTNEPS2BF16 would flush
 // denormals before rounding).
-FT_INLINE __m256i Narrow(V v) { return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(RoundBf16(v)), 16)); }
+FT_INLINE __m256i Narrow(V v) {
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(RoundBf16(v)), 16));
+}
 // Thirty-two floats, those past n read as zero, as 16 pairs.
 FT_INLINE __m512i NarrowPairs(const float* x, int64_t n) {
   if (n >= 32) return _mm512_inserti64x4(_mm512_castsi256_si512(Narrow(Load(x))), Narrow(Load(x + 16)), 1);
@@ -79,7 +82,8 @@ inline size_t PanelBytes(int64_t k, int64_t slices) {
 }
 
 // Cost: reads and writes each byte once, about 100 cycles a tile: memory-bound.
-inline bool PackWeight(const void* source, size_t row_stride, int64_t rows, int64_t k, int64_t slices, void* panel) {
+inline bool PackWeight(const void* source, size_t row_stride, int64_t rows, int64_t k, int64_t slices,
+                       void* panel) {
   const int64_t slice_k = k / slices;
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
   __mmask32 bad = 0;

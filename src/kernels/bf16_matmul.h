@@ -2,11 +2,11 @@
 // slices and the epilogue.
 //
 // A block is up to Kernel::kBlockRows rows x a few panels. Within it a cut of k passes: the group of rows is
-// outer, the panels inner, so that a group's cut stays in the first-level cache and the panels' cuts in the second
-// while every group passes. Tiles of fp32 sums are stored and reloaded between cuts (same bits); the last cut of a
-// slice adds the tree at once, the last slice finishes the tile while it is in the first-level cache, and a
-// contraction of one cut never leaves it. While a block's cut is computed, its successor in the weights' order is
-// fetched into the second-level cache, every group its share.
+// outer, the panels inner, so that a group's cut stays in the first-level cache and the panels' cuts in the
+// second while every group passes. Tiles of fp32 sums are stored and reloaded between cuts (same bits); the
+// last cut of a slice adds the tree at once, the last slice finishes the tile while it is in the first-level
+// cache, and a contraction of one cut never leaves it. While a block's cut is computed, its successor in the
+// weights' order is fetched into the second-level cache, every group its share.
 #ifndef FUSIONTREE_KERNELS_BF16_MATMUL_H_
 #define FUSIONTREE_KERNELS_BF16_MATMUL_H_
 
@@ -17,22 +17,24 @@ namespace fusiontree::kernels {
 namespace {
 namespace bf16 {
 
-// Most k of a cut: 64 KB of a panel, 24 KB of a group of 12 rows, 64 KB of one of 32. Six panels' cuts and their
-// successors take 768 KB of the second-level cache (1 MB on Zen 5, 2 MB on Intel). A tile's reload costs 1-5% of
-// a cut of this length.
+// Most k of a cut: 64 KB of a panel, 24 KB of a group of 12 rows, 64 KB of one of 32. Kernel::kPanels such
+// cuts and their successors take half of the second-level cache. A tile's reload costs 1-5% of a cut of this
+// length.
 constexpr int64_t kCutK = 1024;
-constexpr int64_t kMostPanels = 6;  // of a block
-constexpr int64_t kMostUnits = 4;   // partial sums alive in the tree of 8 slices
+constexpr int64_t kMostUnits = 4;  // partial sums alive in the tree of 8 slices
+// One group alone streams the weights in their order, fetching this far ahead: a core's share of the
+// bandwidth times the latency (17 GB/s x 120 ns) four times over, across the ends of pages, panels and calls.
+constexpr int64_t kStreamAhead = 8192;
 
 // What a micro-kernel gets: c[rows][32] = (from_c ? c : 0) + a[rows][k] * b[k][32].
 struct Cut {
-  const char* a;         // packed group, at the cut
-  const char* b;         // panel, at the cut
-  int64_t k;             // padded to the kernel's K-block
+  const char* a;  // packed group, at the cut
+  const char* b;  // panel, at the cut
+  int64_t k;      // padded to the kernel's K-block
   int64_t rows;
   float* c;
   bool from_c;
-  const char* prefetch;  // lines to fetch into the second-level cache on the way, or null
+  const char* prefetch;    // lines to fetch into the second-level cache on the way, or null
   int64_t prefetch_lines;  // for every 32 k; the last block of k may be short
 };
 
@@ -40,7 +42,8 @@ FT_INLINE void Prefetch(const char* p, int64_t lines) {
   for (int64_t i = 0; i < lines; ++i) _mm_prefetch(p + 64 * i, _MM_HINT_T1);
 }
 
-// R2's tree as a counter: slice s is summed into unit[s], then merges[s] times the two youngest units are added.
+// R2's tree as a counter: slice s is summed into unit[s], then merges[s] times the two youngest units are
+// added.
 struct SliceTree {
   int64_t unit[kMaxSlices], merges[kMaxSlices], units;
 };
@@ -69,8 +72,8 @@ struct Product {
   static size_t RowsBytes(int64_t m, int64_t k, int64_t slices) {
     return static_cast<size_t>(Up(m * slices * RowsK(k / slices) * 2, 64));
   }
-  static void PackRows(const float* x, int64_t stride, int64_t m, int64_t k, int64_t slices, int64_t group_begin,
-                       int64_t group_end, void* out) {
+  static void PackRows(const float* x, int64_t stride, int64_t m, int64_t k, int64_t slices,
+                       int64_t group_begin, int64_t group_end, void* out) {
     const int64_t slice_k = k / slices, rows_k = RowsK(slice_k);
     for (int64_t first = group_begin * kRows; first < group_end * kRows && first < m; first += kRows) {
       const int64_t rows = m - first < kRows ? m - first : kRows;
@@ -120,7 +123,8 @@ struct Product {
       }
     }
 
-    // Where the weights of this block's cut end, the next cut's begin: of the same panels, or of the next block's.
+    // Where the weights of this block's cut end, the next cut's begin: of the same panels, or of the next
+    // block's.
     FT_INLINE const char* Next(int64_t p, int64_t s, int64_t c) const {
       if (c + 1 < cuts) return Weights(p, s, (c + 1) * cut);
       if (s + 1 < a.slices) return Weights(p, s + 1, 0);
@@ -130,7 +134,8 @@ struct Product {
 
     void Run() const {
       const int64_t groups = group_end - group;
-      bool backward = false;  // the order of groups alternates, so that the short one changes the kernel's set-up half as often
+      bool backward = false;  // the order of groups alternates, so that the short one changes the kernel's
+                              // set-up half as often
       for (int64_t s = 0; s < a.slices; ++s) {
         for (int64_t c = 0; c < cuts; ++c, backward = !backward) {
           Cut t;
@@ -142,12 +147,17 @@ struct Product {
           for (int64_t i = 0; i < groups; ++i) {
             const int64_t g = backward ? group_end - 1 - i : group + i;
             t.rows = Rows(g);
-            t.a = static_cast<const char*>(a.rows) + g * kRows * a.slices * rows_k * 2 + (s * rows_k + k0) * t.rows * 2;
+            t.a = static_cast<const char*>(a.rows) + g * kRows * a.slices * rows_k * 2 +
+                  (s * rows_k + k0) * t.rows * 2;
             for (int64_t p = panel; p < panel_end; ++p) {
               t.b = Weights(p, s, k0);
               t.c = TileAt(tree.unit[s], g, p);
-              t.prefetch = Next(p, s, c);
-              if (t.prefetch) t.prefetch += i * share;
+              if (groups == 1) {
+                t.prefetch = t.b + kStreamAhead;
+              } else {
+                t.prefetch = Next(p, s, c);
+                if (t.prefetch) t.prefetch += i * share;
+              }
               Kernel::Micro(t);
               if (c + 1 == cuts) EndSlice(s, g, p);
             }
@@ -159,7 +169,8 @@ struct Product {
 
   static void Matmul(const MatmulArgs* args) {
     const MatmulArgs& a = *args;
-    const int64_t group_end = a.group_end < (a.m + kRows - 1) / kRows ? a.group_end : (a.m + kRows - 1) / kRows;
+    const int64_t group_end =
+        a.group_end < (a.m + kRows - 1) / kRows ? a.group_end : (a.m + kRows - 1) / kRows;
     if (a.group_begin >= group_end) return;
     const int64_t step = a.epilogue == kSiluMul ? 2 : 1;
     Block b{a, MakeSliceTree(a.slices), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
@@ -169,12 +180,13 @@ struct Product {
     b.panel_bytes = a.slices * b.panel_slice;
     b.cuts = (b.rows_k + kCutK - 1) / kCutK;
     b.cut = Up((b.rows_k + b.cuts - 1) / b.cuts, kBlockK);
-    // Equal row blocks. One group alone streams the weights in their order: one panel at a time, the next fetched.
+    // Equal row blocks. One group alone takes the panels one by one, in the order in which they lie.
     const int64_t blocks = (group_end - a.group_begin + kBlockGroups - 1) / kBlockGroups;
     const int64_t block = (group_end - a.group_begin + blocks - 1) / blocks;
     const int64_t room = static_cast<int64_t>(kScratchBytes) / (b.tree.units * block * kRows * 32 * 4);
     static_assert(kMostUnits * 2 * kBlockGroups * kRows * 32 * 4 <= static_cast<int64_t>(kScratchBytes));
-    const int64_t panels = block == 1 ? step : (room < kMostPanels ? room : kMostPanels) / step * step;
+    const int64_t panels =
+        block == 1 ? step : (room < Kernel::kPanels ? room : Kernel::kPanels) / step * step;
     Kernel::Begin();
     for (b.group = a.group_begin; b.group < group_end; b.group += block) {
       b.group_end = b.group + block < group_end ? b.group + block : group_end;

@@ -1,5 +1,6 @@
-// What an instruction set's object gives: the entries a table overrides, everything else being avx512's. Constant
-// data behind one function, so that asking for a variant the processor lacks executes none of its instructions.
+// What an instruction set's object gives: the entries a table overrides, everything else being avx512's.
+// Constant data behind one function, so that asking for a variant the processor lacks executes none of its
+// instructions.
 #ifndef FUSIONTREE_KERNELS_BF16_VARIANTS_H_
 #define FUSIONTREE_KERNELS_BF16_VARIANTS_H_
 
@@ -8,8 +9,8 @@
 namespace fusiontree::kernels {
 
 struct Bf16Ops {
-  MatrixOps matrix;         // kBf16Bf16
-  AttentionOps attention;   // kAttentionBf16
+  MatrixOps matrix;        // kBf16Bf16
+  AttentionOps attention;  // kAttentionBf16
 };
 
 const Bf16Ops* Avx512Bf16Ops();  // VDPBF16PS

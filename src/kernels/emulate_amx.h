@@ -1,5 +1,5 @@
-// AMX tiles in plain loops, for tests (emulate_avx512.h): state per thread, and the configuration checked as the
-// processor checks it: what would fault there aborts here.
+// AMX tiles in plain loops, for tests (emulate_avx512.h): state per thread, and the configuration checked as
+// the processor checks it: what would fault there aborts here.
 #ifndef FUSIONTREE_KERNELS_EMULATE_AMX_H_
 #define FUSIONTREE_KERNELS_EMULATE_AMX_H_
 
@@ -64,9 +64,10 @@ static inline void tile_stored(int t, void* base, int64_t stride) {
     memcpy(static_cast<char*>(base) + r * stride, tiles.bytes[t][r], tiles.colsb[t]);
 }
 
-// One row of TDPBF16PS: even and odd products summed from zero over the pairs of k, both added to c at once. As
-// Dpbf16, it runs under the MXCSR that flushes denormals, its operands in memory.
-__attribute__((noinline)) static void TileRow(float* c, int columns, const uint32_t* a, int pairs, const uint8_t (*b)[64]) {
+// One row of TDPBF16PS: even and odd products summed from zero over the pairs of k, both added to c at once.
+// As Dpbf16, it runs under the MXCSR that flushes denormals, its operands in memory.
+__attribute__((noinline)) static void TileRow(float* c, int columns, const uint32_t* a, int pairs,
+                                              const uint8_t (*b)[64]) {
   const unsigned saved = _mm_getcsr(), flushing = 0x9fc0;
   __asm__ volatile("ldmxcsr %0" : : "m"(flushing) : "memory");
   float even[16] = {}, odd[16] = {};
@@ -87,7 +88,8 @@ static inline void tile_dpbf16ps(int c, int a, int b) {
   TileInUse(a);
   TileInUse(b);
   TileCheck(c != a && c != b && a != b, "the three tiles must differ (#UD)");
-  TileCheck(tiles.colsb[c] % 4 == 0 && tiles.colsb[a] % 4 == 0 && tiles.colsb[b] % 4 == 0, "colsb not a multiple of 4 (#UD)");
+  TileCheck(tiles.colsb[c] % 4 == 0 && tiles.colsb[a] % 4 == 0 && tiles.colsb[b] % 4 == 0,
+            "colsb not a multiple of 4 (#UD)");
   TileCheck(tiles.rows[c] == tiles.rows[a], "rows of sums and left operand differ (#UD)");
   TileCheck(tiles.colsb[c] == tiles.colsb[b], "columns of sums and right operand differ (#UD)");
   TileCheck(tiles.colsb[a] / 4 == tiles.rows[b], "pairs of left and right operand differ (#UD)");
