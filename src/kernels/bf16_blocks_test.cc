@@ -133,6 +133,45 @@ TEST_P(Bf16BlocksTest, RoundsInputsAsTheTwin) {
   ASSERT_TRUE(SameBits(got.data(), expected.data(), static_cast<int64_t>(got.size())));
 }
 
+// Scores that scaling flushes to zeros of both signs: the maximum is the first of them.
+TEST_P(Bf16BlocksTest, AttentionKeepsTheSignOfAFlushedMaximum) {
+  constexpr int64_t kD = 64;
+  for (uint64_t signs = 0; signs < 16; ++signs) {
+    const auto split = [&](const Table& t) {
+      const AttentionOps& ops = t.attention[kAttentionBf16];
+      Bytes block(ops.block_bytes(kD)), scratch(kScratchBytes);
+      std::vector<float> q(kD), k(kD), v(kD, 1.0f), result(2 + kD);
+      q[0] = 0x1p-100f;
+      for (int64_t j = 0; j < 40; ++j) {
+        k[0] = (signs >> (j % 4) & 1) != 0 ? -0x1p-25f : 0x1p-25f;
+        ops.write(block.data(), j, kD, k.data(), v.data());
+      }
+      const void* blocks[1] = {block.data()};
+      AttentionArgs a = {};
+      a.blocks = blocks;
+      a.key_end = 40;
+      a.q = q.data();
+      a.q_stride = kD;
+      a.queries = a.heads = 1;
+      a.d = kD;
+      a.first_position = 39;
+      a.window = 39;  // key 0 is out of sight
+      a.scale = 0.125f;
+      a.max = result.data();
+      a.sum = result.data() + 1;
+      a.acc = result.data() + 2;
+      a.acc_stride = kD;
+      a.scratch = scratch.data();
+      ops.split(&a);
+      return result;
+    };
+    const std::vector<float> got = split(table()), expected = split(twin());
+    ASSERT_EQ(expected[0], 0.0f);
+    ASSERT_EQ(std::signbit(expected[0]), (signs >> 1 & 1) != 0);
+    ASSERT_TRUE(SameBits(got.data(), expected.data(), 2 + kD)) << signs;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Variants, Bf16BlocksTest,
                          testing::Values("avx512bf16", "avx512bf16_emulated", "amx", "amx_emulated"),
                          [](const auto& variant) { return std::string(variant.param); });
