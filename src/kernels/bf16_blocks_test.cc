@@ -172,6 +172,47 @@ TEST_P(Bf16BlocksTest, AttentionKeepsTheSignOfAFlushedMaximum) {
   }
 }
 
+// R4: a block in which a row sees nothing leaves a sum of -0 as it is; adding 0 * v would make it +0.
+TEST_P(Bf16BlocksTest, AttentionLeavesARowThatSeesNothingAlone) {
+  constexpr int64_t kD = 32;
+  const auto split = [&](const Table& t) {
+    const AttentionOps& ops = t.attention[kAttentionBf16];
+    const size_t bytes = ops.block_bytes(kD);
+    Bytes cache(2 * bytes), scratch(kScratchBytes);
+    std::vector<float> q(2 * kD, 1.0f), k(kD), v(kD), result(2 * (2 + kD));
+    for (int64_t j = 0; j < 66; ++j) {
+      // Key 63 takes the maximum with a value of 0, the others a p below 1, which flushes their tiny values
+      // to -0.
+      k[0] = j == 63 ? 8.0f : 0.0f;
+      for (float& x : v) x = j == 63 ? 0.0f : -0x1p-126f;
+      ops.write(static_cast<char*>(cache.data()) + static_cast<size_t>(j / 64) * bytes, j % 64, kD, k.data(),
+                v.data());
+    }
+    const void* blocks[2] = {cache.data(), static_cast<char*>(cache.data()) + bytes};
+    AttentionArgs a = {};
+    a.blocks = blocks;
+    a.key_end = 65;
+    a.q = q.data();
+    a.q_stride = kD;
+    a.queries = 2;
+    a.heads = 1;
+    a.d = kD;
+    a.first_position = 63;  // query 0 sees no key of the second block
+    a.scale = 1.0f;
+    a.max = result.data();
+    a.sum = result.data() + 2;
+    a.acc = result.data() + 4;
+    a.acc_stride = kD;
+    a.scratch = scratch.data();
+    ops.split(&a);
+    return result;
+  };
+  const std::vector<float> got = split(table()), expected = split(twin());
+  // amx adds its even and odd sums to +0 and cannot reach -0 here.
+  ASSERT_EQ(std::signbit(expected[4]), table().matrix[kBf16Bf16].k_block == 2);
+  ASSERT_TRUE(SameBits(got.data(), expected.data(), static_cast<int64_t>(got.size())));
+}
+
 INSTANTIATE_TEST_SUITE_P(Variants, Bf16BlocksTest,
                          testing::Values("avx512bf16", "avx512bf16_emulated", "amx", "amx_emulated"),
                          [](const auto& variant) { return std::string(variant.param); });

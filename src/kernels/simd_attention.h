@@ -175,11 +175,16 @@ struct Attend {
     t.start = kFromZero;
     t.factor = scratch.factor;
     t.rows = scratch.q + row * kQueryStride;
-    t.prefetch = kKeyPanels * a.d * Line::kBytes;
+    // The first group fetches the next block, panel by panel.
+    const void* after = row == 0 && first + kKeyBlock < a.key_end ? a.blocks[first / kKeyBlock + 1] : nullptr;
+    const char* fetch = after ? static_cast<const char*>(after) : block;
+    t.fetch_step = after ? Line::kBytes / TilePasses(rows) : 0;
+    t.next = nullptr;
     for (int64_t panel = 0; panel < kKeyPanels; ++panel) {
       t.lines = block + panel * a.d * Line::kBytes;
+      t.fetch = fetch + (t.lines - block);
       t.c = p + panel * kPanel;
-      TilePanel<Line, kQueryStride, true>(rows, t);
+      TilePanel<Line, kQueryStride>(rows, t);
     }
     for (int64_t r = 0; r < rows; ++r) {
       float* acc = a.acc + (row + r) * a.acc_stride;
@@ -197,11 +202,11 @@ struct Attend {
     t.c_stride = a.acc_stride;
     t.start = kFromScaled;
     t.rows = p;
-    t.prefetch = static_cast<int64_t>(BlockBytes(a.d)) - KeyBytes(a.d);
     for (int64_t panel = 0; panel < Panels(a.d); ++panel) {
       t.lines = block + KeyBytes(a.d) + panel * kKeyBlock * Line::kBytes;
+      t.fetch = fetch + (t.lines - block);
       t.c = a.acc + row * a.acc_stride + panel * kPanel;
-      TilePanel<Line, kKeyBlock, true>(rows, t);
+      TilePanel<Line, kKeyBlock>(rows, t);
     }
     for (int64_t r = 0; r < rows; ++r) {
       if (scratch.sees[r]) continue;

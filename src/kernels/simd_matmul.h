@@ -11,10 +11,10 @@
 namespace fusiontree::kernels {
 namespace {
 
-constexpr int64_t kCut = 256;         // most lines of a cut: 16 KB of a half panel in fp32
-constexpr int64_t kBlockRows = 384;   // most rows of a block: its outputs take 48 KB
-constexpr int64_t kExpandGroups = 3;  // from here on a 16-bit cut is widened once for all groups
-constexpr int64_t kAhead = 24;        // lines from the one in hand to the one prefetched
+constexpr int64_t kBlockRows = 384;            // most rows of a block: its outputs take 48 KB
+constexpr int64_t kNarrowCut = 128;            // most lines of a cut that one group alone passes over
+constexpr int64_t kWidenRows = 3 * kTileRows;  // from here on a 16-bit cut is widened once for all groups
+constexpr int64_t kAhead = 24;                 // lines from the one in hand to the one prefetched
 
 // Scratch: the widened cut, then buffers of partial sums: at most 4 live in the tree of 8 slices, and one
 // holds the gate of a pair.
@@ -160,58 +160,59 @@ struct Product {
   static void Slice(const MatmulArgs& a, const Scratch& scratch, int64_t first, int64_t count,
                     const char* panel, int64_t slice, float* out) {
     const int64_t slice_k = a.k / a.slices, k_end = (slice + 1) * slice_k;
-    const int64_t cuts = (slice_k + kCut - 1) / kCut, cut = (slice_k + cuts - 1) / cuts;
-    const bool expand = Line::kBytes != 128 && count > (kExpandGroups - 1) * kTileRows;
+    const int64_t most = count <= kTileRows ? kNarrowCut : kCut;
+    const int64_t cuts = (slice_k + most - 1) / most, cut = (slice_k + cuts - 1) / cuts;
     for (int64_t k = slice * slice_k; k < k_end; k += cut) {
       TileArgs t;
       t.k = k_end - k < cut ? k_end - k : cut;
       t.start = k == slice * slice_k ? kFromZero : kFromOut;
       t.c_stride = 32;
-      t.prefetch = cut * Line::kBytes;
       t.factor = nullptr;
-      const char* lines = panel + k * Line::kBytes;
-      if (expand) {
+      t.lines = panel + k * Line::kBytes;
+      t.fetch = t.lines + cut * Line::kBytes;
+      if (kWidens && Line::kBytes != 128 && count >= kWidenRows) {
         for (int64_t i = 0; i < t.k; ++i) {
-          Store(scratch.widened + 32 * i, Line::template Get<0>(lines + i * Line::kBytes));
-          Store(scratch.widened + 32 * i + 16, Line::template Get<1>(lines + i * Line::kBytes));
+          Store(scratch.widened + 32 * i, Line::template Get<0>(t.lines + i * Line::kBytes));
+          Store(scratch.widened + 32 * i + 16, Line::template Get<1>(t.lines + i * Line::kBytes));
         }
         t.lines = reinterpret_cast<const char*>(scratch.widened);
-        Groups<LineF32, false>(a, t, first, count, k, out);
+        Groups<LineF32>(a, t, first, count, k, out);
       } else {
-        t.lines = lines;
-        Groups<Line, true>(a, t, first, count, k, out);
+        Groups<Line>(a, t, first, count, k, out);
       }
     }
   }
-  template <typename From, bool kPrefetch>
+  // One cut: all groups, fetching the next cut of the weights (they are contiguous) and the next group's
+  // activations meanwhile.
+  template <typename From>
   static FT_INLINE void Groups(const MatmulArgs& a, TileArgs& t, int64_t first, int64_t count, int64_t k,
                                float* out) {
     const float* rows = static_cast<const float*>(a.rows);
-    if constexpr (kTileVectors == 2) {
+    const int64_t groups = (count + kTileRows - 1) / kTileRows;
+    t.fetch_step = Line::kBytes / (groups * TilePasses(count < kTileRows ? count : kTileRows)) + 1;
+    const auto group = [&](int64_t r) {
+      const int64_t n = count - r < kTileRows ? count - r : kTileRows;
+      const int64_t after = r + n < count ? r + n : 0,
+                    next = count - after < kTileRows ? count - after : kTileRows;
+      t.rows = rows + (first + r) * a.k + k * n;
+      t.next = rows + (first + after) * a.k + k * next;
+      t.c = out + r * 32;
+      return n;
+    };
+    if (kTileVectors == 2 || groups == 1 || From::kBytes == 64) {
       for (int64_t r = 0; r < count; r += kTileRows) {
-        const int64_t n = count - r < kTileRows ? count - r : kTileRows;
-        t.rows = rows + (first + r) * a.k + k * n;
-        t.c = out + r * 32;
-        TilePanel<From, 0, kPrefetch>(n, t);
+        TilePanel<From, 0>(group(r), t);
+        t.fetch += t.k * t.fetch_step;
       }
-    } else {
-      if (count <= kTileRows) {
-        t.rows = rows + first * a.k + k * count;
-        t.c = out;
-        return TilePanel<From, 0, kPrefetch>(count, t);
-      }
-      for (int64_t r = 0; r < count; r += kTileRows) {
-        const int64_t n = count - r < kTileRows ? count - r : kTileRows;
-        t.rows = rows + (first + r) * a.k + k * n;
-        t.c = out + r * 32;
-        TilePass<From, 0, 1, 0, false>(n, t);
-      }
-      for (int64_t r = 0; r < count; r += kTileRows) {
-        const int64_t n = count - r < kTileRows ? count - r : kTileRows;
-        t.rows = rows + (first + r) * a.k + k * n;
-        t.c = out + r * 32;
-        TilePass<From, 1, 1, 0, false>(n, t);
-      }
+      return;
+    }
+    for (int64_t r = 0; r < count; r += kTileRows) {
+      TilePass<From, 0, 1, 0>(group(r), t);
+      t.fetch += t.k * t.fetch_step;
+    }
+    for (int64_t r = 0; r < count; r += kTileRows) {
+      TilePass<From, 1, 1, 0>(group(r), t);
+      t.fetch += t.k * t.fetch_step;
     }
   }
   static void Block(const MatmulArgs& a, const Scratch& scratch, int64_t first, int64_t count,

@@ -50,11 +50,13 @@ struct TileArgs {
   int64_t c_stride;
   Start start;
   const float* factor;  // of kFromScaled
-  int64_t prefetch;     // bytes from the line in hand to the one to fetch
+  const char* fetch;    // weights to fetch meanwhile, fetch_step bytes a line
+  int64_t fetch_step;
+  const float* next;  // packed activations to fetch meanwhile, as many as are used
 };
 
 // Activations: kRowStride = 0: packed group [k][kRows]; else row-major with that stride in floats.
-template <typename Line, int kRows, int kHalf, int kVectors, int64_t kRowStride, bool kPrefetch>
+template <typename Line, int kRows, int kHalf, int kVectors, int64_t kRowStride>
 __attribute__((noinline)) void Tile(const TileArgs& t) {
   constexpr int64_t kStep = kRowStride == 0 ? kRows : 1, kNext = kRowStride == 0 ? 1 : kRowStride;
   V acc[kRows][kVectors];
@@ -67,13 +69,15 @@ __attribute__((noinline)) void Tile(const TileArgs& t) {
       if (t.start == kFromScaled) acc[r][v] = Mul(acc[r][v], SetFrom(t.factor + r));
     }
   }
-  const float* a = t.rows;
-  const char* line = t.lines;
-  const int64_t prefetch = t.prefetch;
+  const float *a = t.rows, *next = t.next;
+  const char *line = t.lines, *fetch = t.fetch;
+  const int64_t step = t.fetch_step;
   for (const char* end = line + t.k * Line::kBytes; line != end; line += Line::kBytes, a += kStep) {
-    if constexpr (kPrefetch) {
-      _mm_prefetch(line + prefetch, _MM_HINT_T0);
-      if constexpr (Line::kBytes == 128) _mm_prefetch(line + prefetch + 64, _MM_HINT_T0);
+    _mm_prefetch(fetch, _MM_HINT_T0);
+    fetch += step;
+    if constexpr (kRowStride == 0) {
+      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
+      next += kStep;
     }
     V w[kVectors];
     w[0] = Line::template Get<kHalf>(line);
@@ -93,23 +97,26 @@ __attribute__((noinline)) void Tile(const TileArgs& t) {
 }
 
 // One pass over a cut for `rows` <= kTileRows rows: the whole width, or one half of it (kHalf 0 or 1).
-template <typename Line, int kHalf, int kVectors, int64_t kRowStride, bool kPrefetch, int kRows = kTileRows>
+template <typename Line, int kHalf, int kVectors, int64_t kRowStride, int kRows = kTileRows>
 FT_INLINE void TilePass(int64_t rows, const TileArgs& t) {
   if constexpr (kRows >= 1) {
-    if (rows == kRows) return Tile<Line, kRows, kHalf, kVectors, kRowStride, kPrefetch>(t);
-    TilePass<Line, kHalf, kVectors, kRowStride, kPrefetch, kRows - 1>(rows, t);
+    if (rows == kRows) return Tile<Line, kRows, kHalf, kVectors, kRowStride>(t);
+    TilePass<Line, kHalf, kVectors, kRowStride, kRows - 1>(rows, t);
   }
 }
+// Passes that cover a panel's width for a group of so many rows.
+FT_INLINE int64_t TilePasses(int64_t rows) { return kTileVectors == 2 || rows <= kWideTileRows ? 1 : 2; }
 // The whole width of a panel for one group. The cut should fit the first-level cache.
-template <typename Line, int64_t kRowStride, bool kPrefetch>
-FT_INLINE void TilePanel(int64_t rows, const TileArgs& t) {
+template <typename Line, int64_t kRowStride>
+FT_INLINE void TilePanel(int64_t rows, TileArgs& t) {
   if constexpr (kTileVectors == 2) {
-    TilePass<Line, 0, 2, kRowStride, kPrefetch>(rows, t);
+    TilePass<Line, 0, 2, kRowStride>(rows, t);
   } else if (rows <= kWideTileRows) {
-    TilePass<Line, 0, 2, kRowStride, kPrefetch, kWideTileRows>(rows, t);
+    TilePass<Line, 0, 2, kRowStride, kWideTileRows>(rows, t);
   } else {
-    TilePass<Line, 0, 1, kRowStride, kPrefetch>(rows, t);
-    TilePass<Line, 1, 1, kRowStride, false>(rows, t);
+    TilePass<Line, 0, 1, kRowStride>(rows, t);
+    t.fetch += t.k * t.fetch_step;
+    TilePass<Line, 1, 1, kRowStride>(rows, t);
   }
 }
 
