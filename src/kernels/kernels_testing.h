@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/bf16_variants.h"
 #include "kernels/table.h"
 #include "kernels/variants.h"
 
@@ -21,7 +22,14 @@ const Table* Avx512EmulatedTable();  // avx512's text on emulated intrinsics, fo
 
 // The tables a test loops over; a name that is missing here is skipped by that name.
 inline std::vector<std::string> TestedVariants() {
-  return {"avx2", "avx512", "avx512_emulated", "avx512bf16", "amx"};
+  return {"avx2", "avx512", "avx512_emulated", "avx512bf16", "avx512bf16_emulated", "amx", "amx_emulated"};
+}
+
+inline Table WithBf16Ops(const Bf16Ops& ops) {
+  Table table = *Avx512EmulatedTable();
+  table.matrix[kBf16Bf16] = ops.matrix;
+  table.attention[kAttentionBf16] = ops.attention;
+  return table;
 }
 
 struct Pair {
@@ -33,6 +41,12 @@ inline Pair PairOf(const std::string& name) {
   if (name == "avx512_emulated") {
     if (!Supported("avx2")) return {nullptr, nullptr, "the emulation needs AVX2"};
     return {Avx512EmulatedTable(), RefTable(), ""};
+  }
+  if (name == "avx512bf16_emulated" || name == "amx_emulated") {
+    if (!Supported("avx2")) return {nullptr, nullptr, "the emulation needs AVX2"};
+    static const Table dpbf16 = WithBf16Ops(*EmulatedAvx512Bf16Ops()), amx = WithBf16Ops(*EmulatedAmxOps());
+    if (name == "amx_emulated") return {&amx, RefAmxTable(), ""};
+    return {&dpbf16, RefAvx512Bf16Table(), ""};
   }
   const Variant* v = Find(name);
   if (v == nullptr) return {nullptr, nullptr, "unknown"};
