@@ -206,7 +206,12 @@ def dump(path, value, **kwargs):
 
 
 def golden(tokenizer, all_texts):
-    """Columns of one list each: text ids, ids with special spellings found (null: the same), decoded (null: the text)."""
+    """Columns of one list each: text ids, ids with special spellings found (null: the same), decoded (null: the text;
+    false: not asked). Since 0.22 the package gives an added token back in its normal form and then does not know it
+    for special; what we give is the token as the file spells it.
+    """
+    respelt = {i for i, t in tokenizer.get_added_tokens_decoder().items()
+               if t.normalized and tokenizer.normalizer and tokenizer.normalizer.normalize_str(t.content) != t.content}
     plain, special, decoded, decoded_all = [], [], [], []
     for text in all_texts:
         tokenizer.encode_special_tokens = True
@@ -216,6 +221,10 @@ def golden(tokenizer, all_texts):
         plain.append(ids)
         special.append(None if found == ids else found)
         back = tokenizer.decode(found, skip_special_tokens=True)
+        if respelt & set(found):
+            decoded.append(False)
+            decoded_all.append(False)
+            continue
         decoded.append(None if back == text else back)
         whole = tokenizer.decode(found, skip_special_tokens=False)
         decoded_all.append(None if whole == text else whole)
@@ -223,6 +232,7 @@ def golden(tokenizer, all_texts):
     ids_only = []
     for _ in range(60):
         ids = [rng.randrange(tokenizer.get_vocab_size()) for _ in range(rng.randint(1, 12))]
+        ids = [i for i in ids if i not in respelt]
         ids_only.append([ids, tokenizer.decode(ids, skip_special_tokens=False)])
     return {"plain": plain, "special": special, "decoded": decoded, "decoded_all": decoded_all, "random": ids_only}
 

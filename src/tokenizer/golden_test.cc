@@ -82,6 +82,7 @@ TEST_P(Golden, DecodedTextIsThatOfHuggingFace) {
     for (const bool skip : {true, false}) {
       const json& expected = golden_[skip ? "decoded" : "decoded_all"][i];
       const base::Result<std::string> text = tokenizer_->Decode(ids, skip);
+      if (expected.is_boolean()) continue;
       ASSERT_TRUE(text.ok()) << text.status().message();
       EXPECT_EQ(*text, expected.is_null() ? texts_[i] : expected.get<std::string>())
           << i << ": " << json(texts_[i]);
