@@ -41,10 +41,9 @@ BlockPool::BlockPool(CacheLayout layout, size_t max_bytes)
 std::byte* BlockPool::Allocate(size_t group) {
   GroupPool& pool = groups_[group];
   const size_t page = layout_.PageBytes(group);
+  if (bytes_live_ + page > max_bytes_) return nullptr;
   if (pool.free.empty()) {
-    if (bytes_held_ + page > max_bytes_) return nullptr;
-    size_t count = std::max<size_t>(1, kSlabBytes / page);
-    count = std::min(count, (max_bytes_ - bytes_held_) / page);
+    const size_t count = std::clamp<size_t>(kSlabBytes / page, 1, (max_bytes_ - bytes_live_) / page);
     base::Result<tensor::Buffer> slab = tensor::Buffer::Create(count * page);
     if (!slab.ok()) return nullptr;
     slabs_.push_back(std::move(slab).value());
@@ -78,7 +77,7 @@ std::string BlockPool::CheckBooks() const {
     live += static_cast<size_t>(pool.live) * layout_.PageBytes(g);
     held += static_cast<size_t>(pool.total) * layout_.PageBytes(g);
   }
-  if (live != bytes_live_ || held != bytes_held_ || held > max_bytes_)
+  if (live != bytes_live_ || held != bytes_held_ || live > max_bytes_)
     return fmt::format("{} bytes live and {} held are booked as {} and {} of at most {}", live, held, bytes_live_,
                        bytes_held_, max_bytes_);
   return "";

@@ -30,7 +30,8 @@ struct CacheLayout {
   size_t SequenceBytes(int64_t positions) const;
 };
 
-// Hands out zeroed pages. Memory comes in slabs as it is needed, never above `max_bytes`, and is kept for reuse.
+// Hands out zeroed pages, live ones never above `max_bytes` in all. Memory comes in slabs as it is needed (a slab's
+// pages take physical memory when first touched) and is kept for reuse by its group.
 // Not thread-safe: one owner (the step loop).
 class BlockPool {
  public:
