@@ -196,7 +196,9 @@ TEST(Prompts, LinesCarryIdsAndOptionsOfTheirOwn) {
   flags.temperature = 0.5;
   flags.stop = {"END"};
   const auto lines = ParsePrompts(
-      "{\"prompt\": \"a\"}\n\n{\"prompt\": \"b\", \"id\": {\"n\": 1}, \"temperature\": 0, \"stop\": \"x\", \"seed\": 7}\r\n", flags);
+      "{\"prompt\": \"a\"}\n\n{\"prompt\": \"b\", \"id\": {\"n\": 1}, \"temperature\": 0, \"stop\": \"x\", "
+      "\"seed\": 7}\r\n",
+      flags);
   ASSERT_TRUE(lines.ok()) << lines.status().message();
   ASSERT_EQ(lines->size(), 2u);
   EXPECT_EQ((*lines)[0].flags.temperature, 0.5);
@@ -208,10 +210,11 @@ TEST(Prompts, LinesCarryIdsAndOptionsOfTheirOwn) {
 }
 
 TEST(Prompts, BadLinesAreNamedByNumber) {
-  for (const char* line : {"{", "[]", "{}", "{\"prompt\": 1}", "{\"prompt\": \"a\", \"max_token\": 3}",
-                           "{\"prompt\": \"a\", \"temperature\": -1}", "{\"prompt\": \"a\", \"top_k\": 1.5}",
-                           "{\"prompt\": \"a\", \"seed\": 18446744073709551615}", "{\"prompt\": \"a\", \"stop\": [1]}",
-                           "{\"prompt\": \"a\", \"max_tokens\": 0}", "{\"prompt\": \"\xff\"}"}) {
+  for (const char* line :
+       {"{", "[]", "{}", "{\"prompt\": 1}", "{\"prompt\": \"a\", \"max_token\": 3}",
+        "{\"prompt\": \"a\", \"temperature\": -1}", "{\"prompt\": \"a\", \"top_k\": 1.5}",
+        "{\"prompt\": \"a\", \"seed\": 18446744073709551615}", "{\"prompt\": \"a\", \"stop\": [1]}",
+        "{\"prompt\": \"a\", \"max_tokens\": 0}", "{\"prompt\": \"\xff\"}"}) {
     const auto lines = ParsePrompts("{\"prompt\": \"ok\"}\n" + std::string(line), {});
     ASSERT_FALSE(lines.ok()) << line;
     EXPECT_EQ(lines.status().message().substr(0, 6), "line 2") << lines.status().message();

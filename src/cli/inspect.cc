@@ -21,9 +21,11 @@ std::string YesNo(bool value) { return value ? "yes" : "no"; }
 
 std::string RopeText(const models::RopeConfig& rope) {
   std::string text = fmt::format("theta {}", rope.theta);
-  if (rope.scaling == models::RopeConfig::Scaling::kLinear) text += fmt::format(", linear scaling by {}", rope.factor);
+  if (rope.scaling == models::RopeConfig::Scaling::kLinear)
+    text += fmt::format(", linear scaling by {}", rope.factor);
   if (rope.scaling == models::RopeConfig::Scaling::kLlama3)
-    text += fmt::format(", llama3 scaling by {} from a context of {}", rope.factor, rope.original_max_position);
+    text +=
+        fmt::format(", llama3 scaling by {} from a context of {}", rope.factor, rope.original_max_position);
   return text;
 }
 
@@ -43,15 +45,17 @@ std::string WindowText(const models::DecoderConfig& config) {
 class Inspect : public Command {
  public:
   std::string Name() const override { return "inspect"; }
-  std::string Summary() const override { return "what a checkpoint holds: config, tensors, tokenizer, memory, ranks"; }
+  std::string Summary() const override {
+    return "what a checkpoint holds: config, tensors, tokenizer, memory, ranks";
+  }
   std::string Example() const override {
     return "  fusiontree inspect models/SmolLM2-135M-Instruct.Q4_1.gguf --context 4096 --batch 8";
   }
 
   void Declare(Options& options) override {
     options.Argument("MODEL", "a Hugging Face folder or a .gguf file", &model_);
-    options.Integer("--context", "tokens of each sequence, for the memory (default: the longest)", 1, int64_t{1} << 32,
-                    &context_);
+    options.Integer("--context", "tokens of each sequence, for the memory (default: the longest)", 1,
+                    int64_t{1} << 32, &context_);
     options.Integer("--batch", "sequences at once, for the memory (default 1)", 1, int64_t{1} << 20, &batch_);
     options.Choice("--dtype", {"auto", "bf16", "f32"}, "type of the products, for the memory", &dtype_);
     options.Choice("--kv", {"auto", "bf16", "f32"}, "type of the cache, for the memory", &kv_);
@@ -62,7 +66,8 @@ class Inspect : public Command {
     FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(model_));
     FT_ASSIGN_OR_RETURN(const models::DecoderConfig config, models::ReadConfig(checkpoint));
     if (context_.value_or(0) > config.max_positions)
-      return base::BadInput("--context is {}, but the model's context ends at {}", *context_, config.max_positions);
+      return base::BadInput("--context is {}, but the model's context ends at {}", *context_,
+                            config.max_positions);
     const int64_t context = context_.value_or(config.max_positions);
     const MemoryNeed memory = NeedOf(checkpoint, config, dtype_, kv_, context, batch_);
     FT_ASSIGN_OR_RETURN(const std::vector<RankShare> ranks, RankShares(checkpoint, config));
@@ -74,7 +79,8 @@ class Inspect : public Command {
  private:
   using TokenizerResult = base::Result<tokenizer::Tokenizer>;
 
-  static std::string ConfigText(const checkpoint::Checkpoint& checkpoint, const models::DecoderConfig& config) {
+  static std::string ConfigText(const checkpoint::Checkpoint& checkpoint,
+                                const models::DecoderConfig& config) {
     report::Table table({"config", ""});
     int64_t parameters = 0;
     for (const checkpoint::TensorInfo& tensor : checkpoint.tensors()) parameters += tensor.elements();
@@ -90,10 +96,11 @@ class Inspect : public Command {
     table.Row({"sees", WindowText(config)});
     table.Row({"positions", fmt::format("rotary, {}", RopeText(config.rope))});
     table.Row({"context", fmt::format("{} tokens", report::Grouped(config.max_positions))});
-    table.Row({"vocabulary", fmt::format("{} rows, head {}", report::Grouped(config.vocab_size),
-                                         config.tie_word_embeddings ? "tied to the embedding" : "of its own")});
-    table.Row({"biases", fmt::format("q, k, v: {}; o: {}; MLP: {}", YesNo(config.qkv_bias), YesNo(config.o_bias),
-                                     YesNo(config.mlp_bias))});
+    table.Row(
+        {"vocabulary", fmt::format("{} rows, head {}", report::Grouped(config.vocab_size),
+                                   config.tie_word_embeddings ? "tied to the embedding" : "of its own")});
+    table.Row({"biases", fmt::format("q, k, v: {}; o: {}; MLP: {}", YesNo(config.qkv_bias),
+                                     YesNo(config.o_bias), YesNo(config.mlp_bias))});
     table.Row({"norms", fmt::format("RMS, epsilon {}{}", config.norm_eps,
                                     config.qk_norm ? ", also of each query and key head" : "")});
     return table.Text();
@@ -104,7 +111,8 @@ class Inspect : public Command {
     std::map<std::string, std::pair<int64_t, uint64_t>> totals;  // type: tensors, bytes
     for (const checkpoint::TensorInfo& tensor : checkpoint.tensors()) {
       const std::string type(tensor::Info(tensor.type).name);
-      table.Row({tensor.name, tensor.ShapeString(), type, report::Grouped(static_cast<int64_t>(tensor.bytes))});
+      table.Row(
+          {tensor.name, tensor.ShapeString(), type, report::Grouped(static_cast<int64_t>(tensor.bytes))});
       ++totals[type].first;
       totals[type].second += tensor.bytes;
     }
@@ -144,44 +152,51 @@ class Inspect : public Command {
     for (int line = 0; line < kLines && at < chat_template.size(); ++line) {
       const size_t end = std::min(chat_template.find('\n', at), chat_template.size());
       constexpr size_t kWidth = 100;
-      text += "  " + chat_template.substr(at, std::min(end - at, kWidth)) + (end - at > kWidth ? "..." : "") + "\n";
+      text += "  " + chat_template.substr(at, std::min(end - at, kWidth)) + (end - at > kWidth ? "..." : "") +
+              "\n";
       at = end + 1;
     }
     return text;
   }
 
   std::string MemoryText(const MemoryNeed& memory, int64_t context) const {
-    return fmt::format("memory for {} sequence{} of {} tokens: weights {} ({}) + cache {} ({}) = {}\n", batch_,
-                       batch_ == 1 ? "" : "s", report::Grouped(context), report::Bytes(memory.weights),
-                       memory.weight_type, report::Bytes(memory.cache), memory.cache_type,
-                       report::Bytes(memory.weights + memory.cache));
+    return fmt::format("memory for {} sequence{} of {} tokens: weights {} ({}) + cache {} ({}) = {}\n",
+                       batch_, batch_ == 1 ? "" : "s", report::Grouped(context),
+                       report::Bytes(memory.weights), memory.weight_type, report::Bytes(memory.cache),
+                       memory.cache_type, report::Bytes(memory.weights + memory.cache));
   }
 
   static std::string RankText(const models::DecoderConfig& config, const std::vector<RankShare>& ranks) {
-    report::Table table({"ranks", "query heads", "KV heads", "slices", "vocabulary rows", "of the file", "copies"});
+    report::Table table(
+        {"ranks", "query heads", "KV heads", "slices", "vocabulary rows", "of the file", "copies"});
     for (const RankShare& share : ranks)
-      table.Row({std::to_string(share.degree), std::to_string(share.query_heads), std::to_string(share.kv_heads),
-                 std::to_string(share.slices), report::Grouped(share.vocabulary_rows),
-                 report::Bytes(static_cast<double>(share.bytes)), fmt::format("{:.1f}%", share.replicated * 100)});
-    return fmt::format("what each rank would own ({} reduction slice{}; the largest share; copies: held by all)\n{}",
-                       config.reduction_slices, config.reduction_slices == 1 ? "" : "s", table.Text());
+      table.Row({std::to_string(share.degree), std::to_string(share.query_heads),
+                 std::to_string(share.kv_heads), std::to_string(share.slices),
+                 report::Grouped(share.vocabulary_rows), report::Bytes(static_cast<double>(share.bytes)),
+                 fmt::format("{:.1f}%", share.replicated * 100)});
+    return fmt::format(
+        "what each rank would own ({} reduction slice{}; the largest share; copies: held by all)\n{}",
+        config.reduction_slices, config.reduction_slices == 1 ? "" : "s", table.Text());
   }
 
   std::string AsText(const checkpoint::Checkpoint& checkpoint, const models::DecoderConfig& config,
-                     const MemoryNeed& memory, const std::vector<RankShare>& ranks, const TokenizerResult& tokenizer,
-                     int64_t context) const {
-    return ConfigText(checkpoint, config) + "\n" + TensorText(checkpoint) + "\n" + TokenizerText(tokenizer) + "\n" +
-           MemoryText(memory, context) + "\n" + RankText(config, ranks);
+                     const MemoryNeed& memory, const std::vector<RankShare>& ranks,
+                     const TokenizerResult& tokenizer, int64_t context) const {
+    return ConfigText(checkpoint, config) + "\n" + TensorText(checkpoint) + "\n" + TokenizerText(tokenizer) +
+           "\n" + MemoryText(memory, context) + "\n" + RankText(config, ranks);
   }
 
   std::string AsJson(const checkpoint::Checkpoint& checkpoint, const models::DecoderConfig& config,
-                     const MemoryNeed& memory, const std::vector<RankShare>& ranks, const TokenizerResult& tokenizer,
-                     int64_t context) const {
+                     const MemoryNeed& memory, const std::vector<RankShare>& ranks,
+                     const TokenizerResult& tokenizer, int64_t context) const {
     report::Json json;
     json.BeginObject().Key("model").Text(model_);
     json.Key("config").BeginObject();
     json.Key("family").Text(config.family).Key("vocab_size").Integer(config.vocab_size);
-    json.Key("hidden_size").Integer(config.hidden_size).Key("intermediate_size").Integer(config.intermediate_size);
+    json.Key("hidden_size")
+        .Integer(config.hidden_size)
+        .Key("intermediate_size")
+        .Integer(config.intermediate_size);
     json.Key("num_layers").Integer(config.num_layers).Key("num_heads").Integer(config.num_heads);
     json.Key("num_kv_heads").Integer(config.num_kv_heads).Key("head_dim").Integer(config.head_dim);
     json.Key("max_positions").Integer(config.max_positions).Key("norm_eps").Number(config.norm_eps);
@@ -201,7 +216,10 @@ class Inspect : public Command {
     json.EndArray().Key("tokenizer");
     if (tokenizer.ok()) {
       json.BeginObject().Key("description").Text(tokenizer.value().description());
-      json.Key("ids").Integer(static_cast<int64_t>(tokenizer.value().vocab_size())).Key("eos_ids").BeginArray();
+      json.Key("ids")
+          .Integer(static_cast<int64_t>(tokenizer.value().vocab_size()))
+          .Key("eos_ids")
+          .BeginArray();
       for (const int32_t id : tokenizer.value().eos_ids()) json.Integer(id);
       json.EndArray().Key("chat_template").Text(tokenizer.value().chat_template()).EndObject();
     } else {
@@ -211,9 +229,18 @@ class Inspect : public Command {
     json.Key("weight_bytes").Number(memory.weights).Key("cache_bytes").Number(memory.cache).EndObject();
     json.Key("ranks").BeginArray();
     for (const RankShare& share : ranks)
-      json.BeginObject().Key("degree").Integer(share.degree).Key("query_heads").Integer(share.query_heads)
-          .Key("kv_heads").Integer(share.kv_heads).Key("slices").Integer(share.slices)
-          .Key("bytes").Integer(static_cast<int64_t>(share.bytes)).EndObject();
+      json.BeginObject()
+          .Key("degree")
+          .Integer(share.degree)
+          .Key("query_heads")
+          .Integer(share.query_heads)
+          .Key("kv_heads")
+          .Integer(share.kv_heads)
+          .Key("slices")
+          .Integer(share.slices)
+          .Key("bytes")
+          .Integer(static_cast<int64_t>(share.bytes))
+          .EndObject();
     json.EndArray().EndObject();
     return json.text() + "\n";
   }

@@ -32,11 +32,12 @@ MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Decode
     need.weights += static_cast<double>(tensor.elements()) * static_cast<double>(bytes);
     if (!matrix) continue;
     by_size[bytes] += tensor.elements();
-    const bool rounds = dtype == "bf16" || (dtype == "auto" && (tensor.type == tensor::DType::kBF16 ||
-                                                                tensor::IsQuantised(tensor.type)));
+    const bool rounds =
+        dtype == "bf16" ||
+        (dtype == "auto" && (tensor.type == tensor::DType::kBF16 || tensor::IsQuantised(tensor.type)));
     all_bf16_inputs = all_bf16_inputs && rounds;
   }
-  need.weight_type = by_size.size() > 1                  ? "mixed"
+  need.weight_type = by_size.size() > 1                               ? "mixed"
                      : by_size.empty() || by_size.begin()->first == 4 ? "32 bits"
                                                                       : "16 bits";
   const bool bf16_cache = kv == "bf16" || (kv == "auto" && all_bf16_inputs);
@@ -49,9 +50,9 @@ MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Decode
   }
   for (auto& [window, group] : groups) layout.groups.push_back(std::move(group));
   layout.kv_heads = config.num_kv_heads;
-  layout.block_bytes =
-      kernels::RefTable()->attention[bf16_cache ? kernels::kAttentionBf16 : kernels::kAttentionF32].block_bytes(
-          config.head_dim);
+  layout.block_bytes = kernels::RefTable()
+                           ->attention[bf16_cache ? kernels::kAttentionBf16 : kernels::kAttentionF32]
+                           .block_bytes(config.head_dim);
   need.cache = static_cast<double>(layout.SequenceBytes(context)) * static_cast<double>(batch);
   return need;
 }
@@ -70,7 +71,8 @@ std::vector<int64_t> ValidDegrees(int64_t slices) {
 base::Result<std::vector<RankShare>> RankShares(const checkpoint::Checkpoint& checkpoint,
                                                 const models::DecoderConfig& config) {
   const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
-  const std::vector<models::TensorRule> rules = models::MakeDecoderRules(config, gguf && config.family == "llama").All();
+  const std::vector<models::TensorRule> rules =
+      models::MakeDecoderRules(config, gguf && config.family == "llama").All();
   std::vector<std::pair<Sharding, uint64_t>> tensors;
   for (const models::TensorRule& rule : rules) {
     FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(checkpoint, rule));
@@ -89,9 +91,12 @@ base::Result<std::vector<RankShare>> RankShares(const checkpoint::Checkpoint& ch
     for (const auto& [sharding, bytes] : tensors) {
       double owned = 1;
       switch (sharding) {
-        case Sharding::kReplicated: break;
+        case Sharding::kReplicated:
+          break;
         case Sharding::kRows:
-        case Sharding::kColumns: owned = 1.0 / static_cast<double>(degree); break;
+        case Sharding::kColumns:
+          owned = 1.0 / static_cast<double>(degree);
+          break;
         case Sharding::kQueryHeads:
           owned = static_cast<double>(share.query_heads) / static_cast<double>(config.num_heads);
           break;
@@ -105,7 +110,8 @@ base::Result<std::vector<RankShare>> RankShares(const checkpoint::Checkpoint& ch
       share.bytes += static_cast<uint64_t>(static_cast<double>(bytes) * owned + 0.5);
       if (sharding == Sharding::kReplicated) replicated += bytes;
     }
-    share.replicated = share.bytes > 0 ? static_cast<double>(replicated) / static_cast<double>(share.bytes) : 0;
+    share.replicated =
+        share.bytes > 0 ? static_cast<double>(replicated) / static_cast<double>(share.bytes) : 0;
     shares.push_back(share);
   }
   return shares;

@@ -11,8 +11,8 @@
 #include "cli/files.h"
 #include "cli/model_flags.h"
 #include "engine/forced_run.h"
+#include "engine/runtime.h"
 #include "tokenizer/tokenizer.h"
-#include "verify/setup.h"
 
 namespace fusiontree::cli {
 namespace {
@@ -115,16 +115,13 @@ class Logits : public Command {
       sequences.insert(sequences.end(), others.begin(), others.end());
     }
     base::Progress loading("loading");
-    FT_ASSIGN_OR_RETURN(verify::Setup setup,
-                        verify::LoadSetup(flags_.model,
-                                          {.dtype = flags_.dtype,
-                                           .kv = flags_.kv,
-                                           .isa = flags_.isa,
-                                           .threads = static_cast<int>(flags_.threads)},
-                                          [&loading](double fraction) { loading.Update(fraction); }));
+    engine::EngineOptions options = flags_.EngineOptions();
+    options.progress = [&loading](double fraction) { loading.Update(fraction); };
+    FT_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Runtime> runtime,
+                        engine::MakeRuntime(flags_.model, options));
     loading.Finish();
-    FT_RETURN_IF_ERROR(CheckSequences(sequences, setup.model->config()));
-    return Write(setup, sequences, wanted, many);
+    FT_RETURN_IF_ERROR(CheckSequences(sequences, runtime->model->config()));
+    return Write(*runtime, sequences, wanted, many);
   }
 
  private:
@@ -154,8 +151,8 @@ class Logits : public Command {
     return base::OkStatus();
   }
 
-  base::Status Write(verify::Setup& setup, const Sequences& sequences, size_t wanted, bool many) {
-    const models::DecoderConfig& config = setup.model->config();
+  base::Status Write(engine::Runtime& runtime, const Sequences& sequences, size_t wanted, bool many) {
+    const models::DecoderConfig& config = runtime.model->config();
     std::vector<checkpoint::TensorSpec> specs;
     int64_t rows = 0;
     for (size_t s = 0; s < wanted; ++s) {
@@ -173,11 +170,11 @@ class Logits : public Command {
       FT_RETURN_IF_ERROR(writer.Append("ids" + Suffix(many, s), ids.data(), ids.size() * sizeof(int64_t)));
     }
     HiddenWriter hidden(sequences, wanted, flags_.chunk, config.num_layers, many, &writer);
-    if (hidden_) setup.context->set_probe(&hidden);
+    if (hidden_) runtime.context->set_probe(&hidden);
     base::Progress progress("running");
     int64_t done = 0;
     const base::Status run = engine::ForcedRun(
-        *setup.context, *setup.model, sequences, {.chunk = flags_.chunk},
+        *runtime.context, *runtime.model, sequences, {.chunk = flags_.chunk},
         [&](int64_t sequence, int64_t, const float* logits) -> base::Status {
           FT_RETURN_IF_ERROR(hidden.status());
           if (static_cast<size_t>(sequence) >= wanted) return base::OkStatus();
@@ -185,13 +182,14 @@ class Logits : public Command {
           return writer.Append("logits" + Suffix(many, static_cast<size_t>(sequence)), logits,
                                static_cast<uint64_t>(config.vocab_size) * sizeof(float));
         });
-    setup.context->set_probe(nullptr);
+    runtime.context->set_probe(nullptr);
     FT_RETURN_IF_ERROR(run);
     FT_RETURN_IF_ERROR(writer.Finish());
     progress.Finish();
     std::fprintf(stderr, "wrote %s: %lld positions of %zu text%s; %s, cache %s, %s\n", output_->c_str(),
-                 static_cast<long long>(rows), wanted, wanted == 1 ? "" : "s", setup.used.type.c_str(),
-                 setup.used.kv.c_str(), setup.used.isa.c_str());
+                 static_cast<long long>(rows), wanted, wanted == 1 ? "" : "s",
+                 runtime.model->TypeName().c_str(), runtime.model->CacheTypeName().c_str(),
+                 runtime.context->kernels().name);
     return base::OkStatus();
   }
 
