@@ -66,8 +66,8 @@ class Decoder {
   enum class Kind { kByteLevel, kByteFallback, kFuse, kReplace, kStrip, kMetaspace };
   struct Step {
     Kind kind;
-    std::string text;  // Replace: content; Strip: the character; Metaspace: the replacement
-    std::optional<Pattern> pattern;
+    std::string text = {};  // Replace: content; Strip: the character; Metaspace: the replacement
+    std::optional<Pattern> pattern = {};
     size_t start = 0;
     size_t stop = 0;
     bool drops_first = false;

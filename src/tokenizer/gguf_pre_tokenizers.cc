@@ -25,8 +25,6 @@ constexpr std::string_view kGpt2Patterns[] = {kGpt2Pattern};
 constexpr std::string_view kQwen2Patterns[] = {kQwen2};
 constexpr std::string_view kLlama3Patterns[] = {kLlama3};
 constexpr std::string_view kTekkenPatterns[] = {kTekken};
-// Digits one by one, then GPT-2's.
-constexpr std::string_view kSmolPatterns[] = {R"(\p{N})", kGpt2Pattern};
 // llama.cpp's own default, from Falcon.
 constexpr std::string_view kDefaultPatterns[] = {
     R"([\p{P}\$\+<=>\^~\|]+)", R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))",
@@ -37,12 +35,12 @@ struct Named {
   GgufPreTokenizer pre;
 };
 
-constexpr GgufPreTokenizer kGpt2Like{kGpt2Patterns, false, false, false};
-constexpr GgufPreTokenizer kQwen2Like{kQwen2Patterns, true, false, false};
-constexpr GgufPreTokenizer kLlama3Like{kLlama3Patterns, false, true, true};
-constexpr GgufPreTokenizer kSmolLike{kSmolPatterns, false, false, false};
-constexpr GgufPreTokenizer kTekkenLike{kTekkenPatterns, false, true, true};
-constexpr GgufPreTokenizer kDefault{kDefaultPatterns, false, false, false};
+constexpr GgufPreTokenizer kGpt2Like{.patterns = kGpt2Patterns};
+constexpr GgufPreTokenizer kQwen2Like{.patterns = kQwen2Patterns, .nfc = true};
+constexpr GgufPreTokenizer kLlama3Like{.patterns = kLlama3Patterns, .ignore_merges = true, .add_bos = true};
+constexpr GgufPreTokenizer kSmolLike{.patterns = kGpt2Patterns, .digits = true};
+constexpr GgufPreTokenizer kTekkenLike{.patterns = kTekkenPatterns, .ignore_merges = true, .add_bos = true};
+constexpr GgufPreTokenizer kDefault{.patterns = kDefaultPatterns};
 
 constexpr Named kNames[] = {
     {"default", kDefault},    {"gpt-2", kGpt2Like},      {"gpt2", kGpt2Like},

@@ -9,6 +9,7 @@ namespace fusiontree::tokenizer {
 
 struct GgufPreTokenizer {
   std::span<const std::string_view> patterns;  // each cuts what the one before left; Isolated
+  bool digits = false;                         // cut each digit off first
   bool nfc = false;  // llama.cpp leaves the normaliser of the original out, we do not
   bool ignore_merges = false;
   bool add_bos = false;  // unless tokenizer.ggml.add_bos_token says otherwise

@@ -127,6 +127,7 @@ base::Status ReadGpt2(const Metadata& metadata, const TokenList& tokens, Parts* 
   const GgufPreTokenizer* pre = FindGgufPreTokenizer(name);
   if (pre == nullptr) return base::BadInput("tokenizer.ggml.pre is \"{}\", which is not supported", name);
   if (pre->nfc) parts->normalizer.AddForm(UnicodeForm::kNfc);
+  if (pre->digits) parts->pre_tokenizer.AddDigits(/*individual=*/true);
   for (const std::string_view source : pre->patterns) {
     FT_ASSIGN_OR_RETURN(Pattern pattern, Pattern::Compile(source));
     parts->pre_tokenizer.AddSplit(std::move(pattern), SplitBehavior::kIsolated, false);

@@ -48,10 +48,10 @@ class PreTokenizer {
     Kind kind;
     SplitBehavior behavior = SplitBehavior::kIsolated;
     bool invert = false;
-    std::optional<Pattern> pattern;
-    bool prefix_space = false;  // ByteLevel
-    bool respell = false;       // ByteLevel
-    std::string replacement;    // Metaspace
+    std::optional<Pattern> pattern = {};
+    bool prefix_space = false;     // ByteLevel
+    bool respell = false;          // ByteLevel
+    std::string replacement = {};  // Metaspace
     PrependScheme scheme = PrependScheme::kNever;
   };
   base::Status RunFrom(size_t step, std::string_view text, bool at_start, WordSink* sink) const;
