@@ -152,7 +152,7 @@ TEST(Engine, ATightCacheQueuesInsteadOfFailing) {
 
 TEST(Engine, WhatCanNeverRunIsRefusedInASentence) {
   EngineOptions options;
-  options.cache_bytes = 60000;
+  options.cache_bytes = 10000;
   auto engine = Load("qwen2_tied", options);
   auto refuse = [&](Request r) {
     const base::Status status = engine->Submit(std::move(r));

@@ -265,7 +265,6 @@ Result<TemplateValue> Reverse(In& in, const TemplateValue& value, const Args& ar
     bounds[2] = TemplateValue::Int(-1);
     return in.GetSlice(value, bounds);
   }
-  if (value.is_undefined()) return BadInput("{}", value.why());
   FT_ASSIGN_OR_RETURN(Values items, in.Collect(value));
   std::reverse(items.begin(), items.end());
   if (!HasLength(value)) return in.MakeList(std::move(items));

@@ -72,7 +72,7 @@ Result<TemplateValue> First(In& in, const TemplateValue& value, const Args& argu
 
 Result<TemplateValue> Last(In& in, const TemplateValue& value, const Args& arguments) {
   FT_RETURN_IF_ERROR(BoundArguments::Bind("the filter 'last'", arguments, {}).status());
-  if (value.is_undefined() || !HasLength(value) || value.As<LoopObject>() != nullptr) {
+  if (!HasLength(value) || value.As<LoopObject>() != nullptr) {
     return BadInput("the filter 'last' needs a sequence, not a value of type {}", value.TypeName());
   }
   FT_ASSIGN_OR_RETURN(Values items, in.Collect(value));

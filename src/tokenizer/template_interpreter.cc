@@ -256,6 +256,8 @@ Result<TemplateInterpreter::Flow> TemplateInterpreter::ExecuteCaptured(const Stm
   }
   if (stmt.kind == StmtKind::kSetBlock) {
     FT_RETURN_IF_ERROR(Assign(*stmt.target, value));
+  } else if (!value.is_string()) {
+    return BadInput("a filter block must end in a string, not a value of type {}", value.TypeName());
   } else {
     FT_RETURN_IF_ERROR(AppendStr(*this, value, out_));
   }
@@ -272,6 +274,9 @@ Status TemplateInterpreter::ExecuteCallBlock(const Stmt& stmt) {
   }
   arguments.named.emplace_back("caller", TemplateValue::Object(std::move(caller)));
   FT_ASSIGN_OR_RETURN(const TemplateValue value, Call(callee, std::move(arguments)));
+  if (!value.is_string()) {
+    return BadInput("a call block must call what gives a string, not a value of type {}", value.TypeName());
+  }
   return AppendStr(*this, value, out_);
 }
 

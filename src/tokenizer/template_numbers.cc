@@ -42,7 +42,8 @@ std::optional<std::string> ToAscii(std::string_view text) {
 bool DropUnderscores(std::string* text) {
   std::string out;
   const auto is_digit = [&](size_t i) {
-    return i < text->size() && (((*text)[i] >= '0' && (*text)[i] <= '9') || ((*text)[i] | 0x20) >= 'a');
+    return i < text->size() && (*text)[i] != '_' &&
+           (((*text)[i] >= '0' && (*text)[i] <= '9') || ((*text)[i] | 0x20) >= 'a');
   };
   for (size_t i = 0; i < text->size(); ++i) {
     if ((*text)[i] != '_') {

@@ -198,6 +198,30 @@ bool Ordered(TemplateOp op, const T& a, const T& b) {
   }
 }
 
+// An integer against a double, exactly: the double is cut to an integer, its fraction decides between equals.
+bool OrderedMixed(TemplateOp op, int64_t whole, double real) {
+  if (std::isnan(real)) return false;
+  if (real >= 0x1p63) return Ordered(op, 0, 1);
+  if (real < -0x1p63) return Ordered(op, 1, 0);
+  const double floor = std::floor(real);
+  const auto cut = static_cast<int64_t>(floor);
+  if (whole != cut) return Ordered(op, whole, cut);
+  return Ordered(op, floor, real);
+}
+
+TemplateOp Mirrored(TemplateOp op) {
+  switch (op) {
+    case TemplateOp::kLt:
+      return TemplateOp::kGt;
+    case TemplateOp::kLe:
+      return TemplateOp::kGe;
+    case TemplateOp::kGt:
+      return TemplateOp::kLt;
+    default:
+      return TemplateOp::kLe;
+  }
+}
+
 Result<bool> Contains(TemplateInterpreter& in, const TemplateValue& container, const TemplateValue& item) {
   if (container.is_undefined()) return false;
   if (container.is_string()) {
@@ -335,6 +359,8 @@ Result<bool> Compare(TemplateInterpreter& in, TemplateOp op, const TemplateValue
       break;
   }
   if (a.is_integer() && b.is_integer()) return Ordered(op, a.integer(), b.integer());
+  if (a.is_integer() && b.is(Kind::kFloat)) return OrderedMixed(op, a.integer(), b.number());
+  if (a.is(Kind::kFloat) && b.is_integer()) return OrderedMixed(Mirrored(op), b.integer(), a.number());
   if (a.is_number() && b.is_number()) return Ordered(op, a.number(), b.number());
   if (a.is_string() && b.is_string()) {
     FT_RETURN_IF_ERROR(in.Step(static_cast<int64_t>(std::min(a.text().size(), b.text().size())) / 64));

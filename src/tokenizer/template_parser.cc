@@ -115,7 +115,7 @@ Result<Body> TemplateParser::ParseUntil(EndTags ends) {
       output(std::move(text), token.line);
     } else if (token.kind == TokenKind::kVariableBegin) {
       const int line = Next().line;
-      FT_ASSIGN_OR_RETURN(ExprPtr expr, ParseTuple(false, true, "", false));
+      FT_ASSIGN_OR_RETURN(ExprPtr expr, ParseTuple(false, true, false));
       FT_RETURN_IF_ERROR(ExpectKind(TokenKind::kVariableEnd));
       output(std::move(expr), line);
     } else {
@@ -174,7 +174,7 @@ Result<StmtPtr> TemplateParser::ParseStatement() {
 Result<StmtPtr> TemplateParser::ParseIf() {
   StmtPtr stmt = MakeStmt(StmtKind::kIf, Next().line);
   while (true) {
-    FT_ASSIGN_OR_RETURN(ExprPtr test, ParseTuple(false, false, "", false));
+    FT_ASSIGN_OR_RETURN(ExprPtr test, ParseTuple(false, false, false));
     FT_ASSIGN_OR_RETURN(Body body, ParseBody({"elif", "else", "endif"}, false));
     stmt->branches.emplace_back(std::move(test), std::move(body));
     const std::string& end = Next().text;
@@ -189,9 +189,9 @@ Result<StmtPtr> TemplateParser::ParseIf() {
 Result<StmtPtr> TemplateParser::ParseFor() {
   StmtPtr stmt = MakeStmt(StmtKind::kFor, Next().line);
   ++loops_;
-  FT_ASSIGN_OR_RETURN(stmt->target, ParseTarget("in"));
+  FT_ASSIGN_OR_RETURN(stmt->target, ParseTarget());
   FT_RETURN_IF_ERROR(ExpectName("in"));
-  FT_ASSIGN_OR_RETURN(stmt->expr, ParseTuple(false, false, "recursive", false));
+  FT_ASSIGN_OR_RETURN(stmt->expr, ParseTuple(false, false, false));
   if (SkipName("if")) {
     FT_ASSIGN_OR_RETURN(stmt->filter, ParseExpression());
   }
@@ -216,10 +216,10 @@ Result<StmtPtr> TemplateParser::ParseSet() {
     target->items.push_back(NameExpr(space, line, true));
     stmt->target = std::move(target);
   } else {
-    FT_ASSIGN_OR_RETURN(stmt->target, ParseTarget(""));
+    FT_ASSIGN_OR_RETURN(stmt->target, ParseTarget());
   }
   if (SkipOp("=")) {
-    FT_ASSIGN_OR_RETURN(stmt->expr, ParseTuple(false, true, "", false));
+    FT_ASSIGN_OR_RETURN(stmt->expr, ParseTuple(false, true, false));
     return stmt;
   }
   stmt->kind = StmtKind::kSetBlock;
@@ -298,7 +298,7 @@ Result<StmtPtr> TemplateParser::ParseWith() {
   StmtPtr stmt = MakeStmt(StmtKind::kWith, Next().line);
   while (current().kind != TokenKind::kBlockEnd && !IsOp(":")) {
     if (!stmt->exprs.empty()) FT_RETURN_IF_ERROR(ExpectOp(","));
-    FT_ASSIGN_OR_RETURN(ExprPtr target, ParseTarget(""));
+    FT_ASSIGN_OR_RETURN(ExprPtr target, ParseTarget());
     FT_RETURN_IF_ERROR(ExpectOp("="));
     FT_ASSIGN_OR_RETURN(ExprPtr value, ParseExpression());
     stmt->exprs.push_back(std::move(target));

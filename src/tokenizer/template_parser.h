@@ -90,10 +90,9 @@ class TemplateParser {
   base::Result<ExprPtr> ParseListLiteral();
   base::Result<ExprPtr> ParseDictLiteral();
   // A single expression, or a tuple when there are commas. `targets`: only names and literals.
-  base::Result<ExprPtr> ParseTuple(bool targets, bool with_condition, std::string_view end_name,
-                                   bool in_parentheses);
+  base::Result<ExprPtr> ParseTuple(bool targets, bool with_condition, bool in_parentheses);
 
-  base::Result<ExprPtr> ParseTarget(std::string_view end_name);
+  base::Result<ExprPtr> ParseTarget();
   base::Status CheckTarget(const Expr& target) const;
 
   base::Result<Body> ParseBody(EndTags ends, bool take_end);

@@ -241,7 +241,7 @@ Result<ExprPtr> TemplateParser::ParsePrimary() {
   if (SkipOp("(")) {
     const Nesting nesting(&nesting_);
     FT_RETURN_IF_ERROR(CheckNesting());
-    FT_ASSIGN_OR_RETURN(node, ParseTuple(false, true, "", true));
+    FT_ASSIGN_OR_RETURN(node, ParseTuple(false, true, true));
     FT_RETURN_IF_ERROR(ExpectOp(")"));
     return node;
   }
@@ -249,14 +249,12 @@ Result<ExprPtr> TemplateParser::ParsePrimary() {
                token.text.empty() ? "the end of the tag" : "'" + token.text + "'");
 }
 
-Result<ExprPtr> TemplateParser::ParseTuple(bool targets, bool with_condition, std::string_view end_name,
-                                           bool in_parentheses) {
+Result<ExprPtr> TemplateParser::ParseTuple(bool targets, bool with_condition, bool in_parentheses) {
   ExprPtr tuple = Make(ExprKind::kTuple, current().line);
   bool is_tuple = false;
   while (true) {
     if (!tuple->items.empty()) FT_RETURN_IF_ERROR(ExpectOp(","));
-    if (current().kind == TokenKind::kVariableEnd || current().kind == TokenKind::kBlockEnd || IsOp(")") ||
-        (!end_name.empty() && IsName(end_name))) {
+    if (current().kind == TokenKind::kVariableEnd || current().kind == TokenKind::kBlockEnd || IsOp(")")) {
       break;
     }
     FT_ASSIGN_OR_RETURN(ExprPtr item, targets ? ParsePrimary() : ParseExpression(with_condition));
@@ -269,12 +267,12 @@ Result<ExprPtr> TemplateParser::ParseTuple(bool targets, bool with_condition, st
   return Finish(std::move(tuple));
 }
 
-Result<ExprPtr> TemplateParser::ParseTarget(std::string_view end_name) {
+Result<ExprPtr> TemplateParser::ParseTarget() {
   // Names in a target are stored to, but ParsePrimary counts them as read, which concerns only caller, kwargs
   // and varargs: hide the open macros meanwhile.
   std::vector<MacroSyntax*> open;
   open.swap(open_macros_);
-  Result<ExprPtr> target = ParseTuple(true, false, end_name, false);
+  Result<ExprPtr> target = ParseTuple(true, false, false);
   open.swap(open_macros_);
   if (!target.ok()) return target;
   FT_RETURN_IF_ERROR(CheckTarget(**target));

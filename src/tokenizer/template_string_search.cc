@@ -121,7 +121,7 @@ Status SplitSpace(In& in, const Text& text, int64_t limit, bool from_right, std:
     if (end == 0) break;
     size_t at = end;
     if (limit == 0) {
-      at = StripRange(t, nullptr, true, false).begin;
+      at = 0;
     } else {
       while (at > 0 && !is_space(PreviousStart(t, at))) at = PreviousStart(t, at);
     }

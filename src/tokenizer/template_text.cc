@@ -84,10 +84,9 @@ size_t FindInvalidUtf8(std::string_view text) {
 }
 
 size_t PreviousStart(std::string_view text, size_t end) {
-  for (size_t back = 1; back <= 4 && back <= end; ++back) {
-    if (DecodeAt(text.substr(0, end), end - back).size == back) return end - back;
-  }
-  return end - 1;
+  size_t start = end - 1;
+  while (start > 0 && end - start < 4 && (static_cast<uint8_t>(text[start]) & 0xC0) == 0x80) --start;
+  return DecodeAt(text.substr(0, end), start).size == end - start ? start : end - 1;
 }
 
 void AppendUtf8(uint32_t cp, std::string* out) {

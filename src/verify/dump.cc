@@ -1,9 +1,12 @@
 #include "verify/dump.h"
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "base/bytes.h"
-#include "checkpoint/checkpoint.h"
+#include "checkpoint/input_file.h"
+#include "checkpoint/safetensors.h"
 #include "tensor/dequantise.h"
 
 namespace fusiontree::verify {
@@ -13,25 +16,40 @@ using base::BadInput;
 using base::Quote;
 using base::Result;
 using base::Status;
-using checkpoint::Checkpoint;
+using checkpoint::InputFile;
 using checkpoint::TensorInfo;
 
 class Reader {
  public:
-  explicit Reader(const Checkpoint& file) : file_(file) {}
+  static Result<Reader> Open(const std::string& path) {
+    FT_ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
+    uint8_t start[checkpoint::kSafetensorsPrefix] = {};
+    const size_t present = static_cast<size_t>(std::min<uint64_t>(sizeof(start), file.size()));
+    FT_RETURN_IF_ERROR(file.ReadAt(0, present, start));
+    const Result<uint64_t> size = checkpoint::SafetensorsHeaderSize(std::span(start, present), file.size());
+    if (!size.ok()) return size.status().WithContext(Quote(path));
+    std::string header(*size, '\0');
+    FT_RETURN_IF_ERROR(file.ReadAt(checkpoint::kSafetensorsPrefix, *size, header.data()));
+    const uint64_t data = checkpoint::kSafetensorsPrefix + *size;
+    Result<std::vector<TensorInfo>> tensors =
+        checkpoint::ParseSafetensorsHeader(header, data, file.size() - data);
+    if (!tensors.ok()) return tensors.status().WithContext(Quote(path));
+    return Reader(std::move(file), std::move(tensors).value());
+  }
 
-  bool Has(const std::string& name) const { return file_.Find(name) != nullptr; }
+  bool Has(const std::string& name) const { return Find(name) != nullptr; }
+  size_t size() const { return tensors_.size(); }
   // Tensors taken so far: at the end it must be all of them.
   size_t taken() const { return taken_; }
 
   Status Ids(const std::string& name, std::vector<int32_t>* out) {
-    const TensorInfo* info = file_.Find(name);
+    const TensorInfo* info = Find(name);
     if (!info) return Missing(name);
     if (info->shape.size() != 1 || info->type != tensor::DType::kI64 || info->elements() < 1)
       return BadInput("{}: {} is {} {}, expected I64 [T]", Quote(file_.path()), name,
                       tensor::Info(info->type).name, info->ShapeString());
     std::vector<int64_t> wide(static_cast<size_t>(info->elements()));
-    FT_RETURN_IF_ERROR(file_.Read(*info, 0, info->bytes, wide.data()));
+    FT_RETURN_IF_ERROR(file_.ReadAt(info->offset, info->bytes, wide.data()));
     for (const int64_t id : wide) {
       if (id < 0 || id > INT32_MAX)
         return BadInput("{}: {} holds {}, no token id", Quote(file_.path()), name, id);
@@ -41,7 +59,7 @@ class Reader {
     return base::OkStatus();
   }
   Status Values(const std::string& name, int64_t rows, int64_t* columns, std::vector<float>* out) {
-    const TensorInfo* info = file_.Find(name);
+    const TensorInfo* info = Find(name);
     if (!info) return Missing(name);
     const tensor::DTypeInfo& type = tensor::Info(info->type);
     if (info->shape.size() != 2 || info->shape[0] != rows || info->shape[1] < 1 || !type.is_float ||
@@ -50,7 +68,7 @@ class Reader {
                       Quote(file_.path()), name, type.name, info->ShapeString(), rows);
     *columns = info->shape[1];
     std::vector<std::byte> bytes(info->bytes);
-    FT_RETURN_IF_ERROR(file_.Read(*info, 0, info->bytes, bytes.data()));
+    FT_RETURN_IF_ERROR(file_.ReadAt(info->offset, info->bytes, bytes.data()));
     out->resize(static_cast<size_t>(info->elements()));
     tensor::ToFloat(info->type, bytes.data(), out->size(), out->data());
     ++taken_;
@@ -58,11 +76,19 @@ class Reader {
   }
 
  private:
+  Reader(InputFile file, std::vector<TensorInfo> tensors)
+      : file_(std::move(file)), tensors_(std::move(tensors)) {}
+  const TensorInfo* Find(const std::string& name) const {
+    for (const TensorInfo& tensor : tensors_)
+      if (tensor.name == name) return &tensor;
+    return nullptr;
+  }
   Status Missing(const std::string& name) const {
     return BadInput("{} has no tensor {}, expected the format of `fusiontree logits`", Quote(file_.path()),
                     name);
   }
-  const Checkpoint& file_;
+  InputFile file_;
+  std::vector<TensorInfo> tensors_;
   size_t taken_ = 0;
 };
 
@@ -82,8 +108,7 @@ Result<Dump> ReadOne(Reader* reader, const std::string& suffix, bool with_hidden
 }  // namespace
 
 Result<std::vector<Dump>> ReadDumps(const std::string& path) {
-  FT_ASSIGN_OR_RETURN(const Checkpoint file, Checkpoint::Open(path));
-  Reader reader(file);
+  FT_ASSIGN_OR_RETURN(Reader reader, Reader::Open(path));
   std::vector<Dump> out;
   if (reader.Has("ids")) {
     FT_ASSIGN_OR_RETURN(Dump dump, ReadOne(&reader, "", true));
@@ -94,9 +119,9 @@ Result<std::vector<Dump>> ReadDumps(const std::string& path) {
       out.push_back(std::move(dump));
     } while (reader.Has(fmt::format("ids_{}", out.size())));
   }
-  if (reader.taken() != file.tensors().size())
+  if (reader.taken() != reader.size())
     return BadInput("{} holds {} tensors, of which {} are of the format of `fusiontree logits`", Quote(path),
-                    file.tensors().size(), reader.taken());
+                    reader.size(), reader.taken());
   return out;
 }
 

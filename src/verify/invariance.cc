@@ -1,4 +1,5 @@
 // The same bits whatever the schedule (docs/numerics.md), asked of one checkpoint on one machine.
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -104,8 +105,6 @@ class Matrix {
     return OkStatus();
   }
 
-  int64_t rows() const { return rows_; }
-
  private:
   size_t RowBytes() const { return static_cast<size_t>(vocab_size_) * sizeof(float); }
 
@@ -165,6 +164,21 @@ Texts DefaultTexts(const InvarianceOptions& options, const models::DecoderConfig
 
 }  // namespace
 
+Result<InvarianceCombination> InvarianceOfSetup(const Setup& setup, const Texts& texts, bool full,
+                                                const std::function<void(double)>& progress) {
+  Matrix matrix(texts, setup.model->config().vocab_size);
+  InvarianceCombination out;
+  out.isa = setup.used.isa;
+  out.type = setup.used.type;
+  out.kv = setup.used.kv;
+  const std::vector<Condition> conditions = Conditions(full);
+  for (size_t c = 0; c < conditions.size(); ++c) {
+    FT_RETURN_IF_ERROR(matrix.Run(*setup.model, &setup.context->kernels(), conditions[c], c == 0, &out));
+    if (progress) progress(static_cast<double>(c + 1) / static_cast<double>(conditions.size()));
+  }
+  return out;
+}
+
 bool InvarianceReport::ok() const {
   int64_t comparisons = 0;
   for (const InvarianceCombination& combination : combinations) {
@@ -185,13 +199,11 @@ Result<InvarianceReport> VerifyInvariance(const std::string& model_path, const I
   for (const std::vector<int32_t>& text : texts)
     if (text.empty()) return base::BadInput("a text without tokens cannot be compared");
   report.texts = static_cast<int64_t>(texts.size());
-  Matrix matrix(texts, config.vocab_size);
-  report.positions = matrix.rows();
+  for (const std::vector<int32_t>& text : texts) report.positions += static_cast<int64_t>(text.size());
   for (const int threads : kThreads) report.threads.push_back(fmt::format("{}", threads));
   for (const char* name : kCompanyNames) report.batches.emplace_back(name);
   for (const int64_t chunk : kChunks) report.chunks.push_back(ChunkName(chunk));
 
-  const std::vector<Condition> conditions = Conditions(options.full);
   const std::vector<Choice> choices = Choices(options, checkpoint, &report);
   for (size_t i = 0; i < choices.size(); ++i) {
     const Choice& choice = choices[i];
@@ -208,15 +220,9 @@ Result<InvarianceReport> VerifyInvariance(const std::string& model_path, const I
       if (report.skipped.empty() || report.skipped.back() != note) report.skipped.push_back(note);
       continue;
     }
-    FT_ASSIGN_OR_RETURN(const kernels::Table* table, FindTable(choice.isa));
-    InvarianceCombination combination;
-    combination.isa = setup.used.isa;
-    combination.type = setup.used.type;
-    combination.kv = setup.used.kv;
-    for (size_t c = 0; c < conditions.size(); ++c) {
-      FT_RETURN_IF_ERROR(matrix.Run(*setup.model, table, conditions[c], c == 0, &combination));
-      progress(0.1 + 0.9 * static_cast<double>(c + 1) / static_cast<double>(conditions.size()));
-    }
+    FT_ASSIGN_OR_RETURN(
+        InvarianceCombination combination,
+        InvarianceOfSetup(setup, texts, options.full, [&](double part) { progress(0.1 + 0.9 * part); }));
     report.combinations.push_back(std::move(combination));
   }
   return report;

@@ -34,14 +34,24 @@ Result<models::CacheType> ParseCache(const std::string& kv) {
 
 Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
                         const std::function<void(double)>& progress) {
+  FT_ASSIGN_OR_RETURN(const kernels::Table* table, FindTable(choice.isa));
+  return LoadSetup(model_path, choice, table, progress);
+}
+
+Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
+                        const kernels::Table* table, const std::function<void(double)>& progress) {
   models::ModelOptions options;
   options.progress = progress;
-  FT_ASSIGN_OR_RETURN(const kernels::Table* table, FindTable(choice.isa));
   FT_ASSIGN_OR_RETURN(options.compute, ParseCompute(choice.dtype));
   FT_ASSIGN_OR_RETURN(options.cache, ParseCache(choice.kv));
   const int threads = choice.threads > 0 ? choice.threads : base::ThreadPool::AvailableProcessors();
   FT_ASSIGN_OR_RETURN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(model_path));
-  Setup out{std::move(checkpoint), std::make_unique<base::ThreadPool>(threads), nullptr, nullptr, {}};
+  Setup out{std::move(checkpoint),
+            std::make_unique<base::ThreadPool>(threads),
+            nullptr,
+            nullptr,
+            options.compute,
+            {}};
   out.context = std::make_unique<ops::Context>(out.pool.get(), table);
   FT_ASSIGN_OR_RETURN(out.model, models::LoadModel(out.checkpoint, options, *out.context));
   out.used = {

@@ -23,6 +23,7 @@ struct Setup {
   std::unique_ptr<base::ThreadPool> pool;
   std::unique_ptr<ops::Context> context;
   std::unique_ptr<models::Model> model;
+  models::ComputeType compute;  // as asked for
   EngineUsed used;
 };
 
@@ -33,6 +34,15 @@ base::Result<models::CacheType> ParseCache(const std::string& kv);
 
 base::Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
                               const std::function<void(double)>& progress);
+// The same on a given table, whatever choice.isa says; the table outlives the setup.
+base::Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
+                              const kernels::Table* table, const std::function<void(double)>& progress);
+
+// VerifyModel and one combination of VerifyInvariance, on what is loaded.
+base::Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options);
+base::Result<InvarianceCombination> InvarianceOfSetup(const Setup& setup,
+                                                      const std::vector<std::vector<int32_t>>& texts,
+                                                      bool full, const std::function<void(double)>& progress);
 
 // Uniform over the vocabulary, from Philox: one text for each length.
 std::vector<std::vector<int32_t>> RandomTexts(uint64_t seed, const std::vector<int64_t>& lengths,

@@ -108,14 +108,18 @@ const OperationReport* VerifyReport::FirstDeparture() const {
 }
 
 Result<VerifyReport> VerifyModel(const std::string& model_path, const VerifyOptions& options) {
+  FT_ASSIGN_OR_RETURN(Setup setup, LoadSetup(model_path, options.engine, [&](double part) {
+                        if (options.progress) options.progress(0.05 * part, "loading");
+                      }));
+  return VerifySetup(&setup, options);
+}
+
+Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
   // Loading, the engine's forward and the oracle's take about 5, 5 and 90 parts in a hundred.
   const auto progress = [&](double fraction, const std::string& what) {
     if (options.progress) options.progress(fraction, what);
   };
-  FT_ASSIGN_OR_RETURN(Setup setup, LoadSetup(model_path, options.engine,
-                                             [&](double part) { progress(0.05 * part, "loading"); }));
-  FT_ASSIGN_OR_RETURN(const models::ComputeType compute, ParseCompute(options.engine.dtype));
-  const models::DecoderConfig& config = setup.model->config();
+  const models::DecoderConfig& config = setup->model->config();
   std::vector<std::vector<int32_t>> texts = options.sequences;
   if (texts.empty()) {
     const int64_t most = config.max_positions;
@@ -126,16 +130,16 @@ Result<VerifyReport> VerifyModel(const std::string& model_path, const VerifyOpti
 
   progress(0.05, "engine");
   Recorder recorder;
-  FT_RETURN_IF_ERROR(RunEngine(&setup, texts, options.chunk, &recorder));
+  FT_RETURN_IF_ERROR(RunEngine(setup, texts, options.chunk, &recorder));
 
   std::optional<checkpoint::Checkpoint> reference;
   if (!options.reference.empty()) {
     FT_ASSIGN_OR_RETURN(reference, checkpoint::Checkpoint::Open(options.reference));
   }
   FT_ASSIGN_OR_RETURN(const Oracle oracle,
-                      Oracle::Open(reference ? &*reference : &setup.checkpoint, setup.used.threads));
+                      Oracle::Open(reference ? &*reference : &setup->checkpoint, setup->used.threads));
   VerifyReport report;
-  report.engine = setup.used;
+  report.engine = setup->used;
   report.texts = static_cast<int64_t>(texts.size());
   for (const std::vector<int32_t>& text : texts) report.positions += static_cast<int64_t>(text.size());
   report.config_differences = ConfigDifferences(oracle.config(), config);
@@ -148,7 +152,7 @@ Result<VerifyReport> VerifyModel(const std::string& model_path, const VerifyOpti
   };
   const double layers = static_cast<double>(oracle.config().num_layers);
   const Status walked =
-      oracle.Walk(texts, values, PrecisionOf(compute, *setup.model), [&](const OracleStep& step) {
+      oracle.Walk(texts, values, PrecisionOf(setup->compute, *setup->model), [&](const OracleStep& step) {
         report.operations.push_back(Compare(step, engine, texts));
         if (step.op == "logits") {
           const double deviation = Deviation(step.truth);
