@@ -36,7 +36,10 @@ class Checkpoint {
 
   // `path`: a folder with *.safetensors (model.safetensors or model.safetensors.index.json) or a .gguf file.
   // Headers are read and checked in full (docs: every case of bad input is an error sentence); no tensor data is.
+  // A lone .safetensors file counts as its folder when a config.json lies beside it.
   static base::Result<Checkpoint> Open(const std::string& path);
+  // One safetensors file taken for its tensors alone (a dump of another framework): no config.json is needed.
+  static base::Result<Checkpoint> OpenTensors(const std::string& path);
 
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
@@ -61,6 +64,7 @@ class Checkpoint {
  private:
   struct State;
   explicit Checkpoint(std::unique_ptr<State> state);
+  static Checkpoint FromState(const std::string& path, std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

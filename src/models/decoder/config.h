@@ -16,6 +16,7 @@ struct RopeConfig {
   double low_freq_factor = 1.0;   // llama3
   double high_freq_factor = 4.0;  // llama3
   int64_t original_max_position = 8192;  // llama3
+  std::vector<float> factors;     // GGUF's rope_freqs.weight, [d/2]: frequency i is divided by factors[i]; else empty
 };
 
 // h' = h + o_proj(attention(norm(h)));  h'' = h' + down_proj(silu(gate_proj(n)) * up_proj(n)), n = norm(h').

@@ -1,0 +1,62 @@
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+#include <xmmintrin.h>
+
+#include <atomic>
+#include <chrono>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+namespace fusiontree::base {
+namespace {
+
+TEST(ThreadPool, EveryThreadDoesItsPartOnceAJob) {
+  for (int threads : {1, 2, 3, 7}) {
+    ThreadPool pool(threads);
+    std::vector<int> count(static_cast<size_t>(threads), 0);
+    for (int job = 0; job < 500; ++job) pool.Run([&](int i) { ++count[static_cast<size_t>(i)]; });
+    for (int c : count) EXPECT_EQ(c, 500);
+  }
+}
+
+TEST(ThreadPool, WakesWorkersThatSleep) {
+  ThreadPool pool(2);
+  std::atomic<int> done{0};
+  for (int job = 0; job < 5; ++job) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    pool.Run([&](int) { ++done; });
+  }
+  EXPECT_EQ(done, 10);
+}
+
+TEST(ThreadPool, ComputesUnderTheContractsFloatModeAndRestoresTheCallers) {
+  ThreadPool pool(2);
+  const unsigned before = _mm_getcsr();
+  unsigned seen[2] = {0, 0};
+  pool.Run([&](int i) { seen[i] = _mm_getcsr() & ~0x3fu; });
+  EXPECT_EQ(seen[0], 0x9FC0u);
+  EXPECT_EQ(seen[1], 0x9FC0u);
+  EXPECT_EQ(_mm_getcsr() & ~0x3fu, before & ~0x3fu);
+}
+
+TEST(Share, CoversOnceInOrder) {
+  for (int64_t n : {0, 1, 5, 64, 100}) {
+    for (int64_t unit : {1, 6, 32}) {
+      for (int parts : {1, 2, 3, 8}) {
+        int64_t at = 0;
+        for (int part = 0; part < parts; ++part) {
+          const Range r = Share(n, unit, part, parts);
+          EXPECT_EQ(r.begin, at);
+          EXPECT_TRUE(r.begin % unit == 0 || r.begin == n);
+          at = r.end;
+        }
+        EXPECT_EQ(at, n);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fusiontree::base

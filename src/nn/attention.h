@@ -1,0 +1,39 @@
+// Grouped-query self-attention with rotary positions, from the packed normed rows to the residual stream:
+// x += W_o · attention(rope(norm(W_q n + b_q)), rope(norm(W_k n + b_k)), W_v n + b_v) + b_o.
+#ifndef FUSIONTREE_NN_ATTENTION_H_
+#define FUSIONTREE_NN_ATTENTION_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/attention.h"
+#include "ops/linear.h"
+
+namespace fusiontree::nn {
+
+struct AttentionWeights {
+  ops::Matrix qkv;  // stacked: q at column 0, then k and v at the columns below
+  int64_t k_column = 0, v_column = 0;
+  ops::Matrix o;
+  const float* q_norm = nullptr;  // [d] or null
+  const float* k_norm = nullptr;
+  float norm_eps = 0.0f;
+  ops::AttentionShape shape;
+};
+
+// Memory of one forward's attention, reused by every layer. T rows.
+struct AttentionSpace {
+  float* qkv;       // [T, qkv.panels * 32]
+  float* out;       // [T, columns of W_o, padded]
+  void* out_rows;   // packed
+};
+AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const AttentionWeights& weights);
+
+// rows: packed normed rows; x [T, stride]: the residual stream, added to. `layer` is for the probe.
+void RunAttention(ops::Context& context, const AttentionWeights& weights, const AttentionSpace& space,
+                  const ops::Rows& rows, const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles, int layer,
+                  float* x, int64_t stride, uint8_t* row_ok);
+
+}  // namespace fusiontree::nn
+
+#endif  // FUSIONTREE_NN_ATTENTION_H_

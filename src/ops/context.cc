@@ -1,0 +1,11 @@
+#include "ops/context.h"
+
+namespace fusiontree::ops {
+
+Context::Context(base::ThreadPool* pool, const kernels::Table* table) : pool_(pool), table_(table) {
+  base::Result<tensor::Buffer> scratch = tensor::Buffer::Create(kThreadBytes * static_cast<size_t>(pool->size()));
+  FT_CHECK(scratch.ok());
+  scratch_ = std::move(scratch).value();
+}
+
+}  // namespace fusiontree::ops

@@ -1,0 +1,60 @@
+// What every operation is given: no globals (architecture: "A context, no globals").
+#ifndef FUSIONTREE_OPS_CONTEXT_H_
+#define FUSIONTREE_OPS_CONTEXT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "base/thread_pool.h"
+#include "kernels/table.h"
+#include "ops/probe.h"
+#include "tensor/buffer.h"
+
+namespace fusiontree::ops {
+
+// Scratch of one thread: the kernels' part, then the operation's own.
+constexpr size_t kOpScratchBytes = size_t{1} << 20;
+
+class Context {
+ public:
+  // Borrows pool and table, which outlive the context. Used by one caller at a time.
+  Context(base::ThreadPool* pool, const kernels::Table* table);
+
+  base::ThreadPool& pool() { return *pool_; }
+  const kernels::Table& kernels() const { return *table_; }
+  tensor::Arena& arena() { return arena_; }
+  Probe* probe() const { return probe_; }
+  void set_probe(Probe* probe) { probe_ = probe; }
+
+  void* KernelScratch(int thread) { return scratch_.data() + static_cast<size_t>(thread) * kThreadBytes; }
+  void* OpScratch(int thread) { return static_cast<std::byte*>(KernelScratch(thread)) + kernels::kScratchBytes; }
+
+  // f(thread, range) with [0, n) shared over the threads in multiples of `unit`. Work below `cheap` units is done by
+  // the caller alone: a fork costs about 2 us, more than a norm of one row.
+  template <typename F>
+  void For(int64_t n, int64_t unit, int64_t cheap, F&& f) {
+    if (n <= 0) return;
+    if (pool_->size() == 1 || n < cheap) {
+      base::FloatMode mode;
+      f(0, base::Range{0, n});
+      return;
+    }
+    pool_->Run([&](int thread) {
+      const base::Range range = base::Share(n, unit, thread, pool_->size());
+      if (range.begin < range.end) f(thread, range);
+    });
+  }
+
+ private:
+  static constexpr size_t kThreadBytes = kernels::kScratchBytes + kOpScratchBytes;
+  base::ThreadPool* pool_;
+  const kernels::Table* table_;
+  Probe* probe_ = nullptr;
+  tensor::Arena arena_;
+  tensor::Buffer scratch_;
+};
+
+}  // namespace fusiontree::ops
+
+#endif  // FUSIONTREE_OPS_CONTEXT_H_

@@ -1,0 +1,108 @@
+#include "ops/linear.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace fusiontree::ops {
+namespace {
+
+constexpr int64_t kCheapRows = 8;  // packing fewer rows than this costs less than a fork
+
+}  // namespace
+
+void* TakeRows(Context& context, int64_t m, const Matrix& matrix) {
+  return context.arena().Take(context.kernels().matrix[matrix.kind].rows_bytes(m, matrix.k, matrix.slices));
+}
+
+Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const Matrix& matrix, void* space) {
+  const kernels::MatrixOps& ops = context.kernels().matrix[matrix.kind];
+  const int64_t groups = (m + ops.rows_per_group - 1) / ops.rows_per_group;
+  context.For(m, ops.rows_per_group, kCheapRows, [&](int, base::Range share) {
+    const int64_t end = share.end == m ? groups : share.end / ops.rows_per_group;
+    ops.pack_rows(x, stride, m, matrix.k, matrix.slices, share.begin / ops.rows_per_group, end, space);
+  });
+  return {matrix.kind, m, matrix.k, matrix.slices, space};
+}
+
+Rows NormRows(Context& context, const float* x, int64_t stride, int64_t m, const float* weight, float eps,
+              const Matrix& matrix, void* space, float* normed, uint8_t* row_ok) {
+  const kernels::Table& table = context.kernels();
+  const kernels::MatrixOps& ops = table.matrix[matrix.kind];
+  const int64_t group = ops.rows_per_group;
+  // The rows of a group are normed into scratch (or `normed`) and packed from there while they are in cache.
+  FT_CHECK(static_cast<size_t>(group * stride) * sizeof(float) <= kOpScratchBytes || normed != nullptr || m == 0);
+  context.For(m, group, kCheapRows, [&](int thread, base::Range share) {
+    float* scratch = static_cast<float*>(context.OpScratch(thread));
+    for (int64_t row = share.begin; row < share.end; row += group) {
+      const int64_t end = std::min(row + group, share.end);
+      float* to = normed ? normed + row * stride : scratch;
+      for (int64_t r = row; r < end; ++r)
+        if (!table.rms_norm(x + r * stride, weight, matrix.k, eps, to + (r - row) * stride)) row_ok[r] = 0;
+      // pack_rows addresses rows from the start of the matrix: shift the base so that row `row` is `to`.
+      ops.pack_rows(to - row * stride, stride, m, matrix.k, matrix.slices, row / group, row / group + 1, space);
+    }
+  });
+  return {matrix.kind, m, matrix.k, matrix.slices, space};
+}
+
+void RmsNorm(Context& context, const float* x, int64_t stride, int64_t m, int64_t n, const float* weight, float eps,
+             float* out, uint8_t* row_ok) {
+  context.For(m, 1, kCheapRows, [&](int, base::Range share) {
+    for (int64_t r = share.begin; r < share.end; ++r) {
+      if (!context.kernels().rms_norm(x + r * stride, weight, n, eps, out + r * stride)) row_ok[r] = 0;
+      std::memset(out + r * stride + n, 0, static_cast<size_t>(stride - n) * sizeof(float));
+    }
+  });
+}
+
+void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::Epilogue epilogue, float* out,
+            int64_t out_stride) {
+  FT_CHECK(rows.kind == matrix.kind && rows.k == matrix.k && rows.slices == matrix.slices);
+  const kernels::MatrixOps& ops = context.kernels().matrix[matrix.kind];
+  const int64_t unit = epilogue == kernels::kSiluMul ? 2 : 1;
+  FT_CHECK(matrix.panels % unit == 0 && out_stride >= matrix.panels / unit * kernels::kPanel);
+  const int64_t groups = (rows.m + ops.rows_per_group - 1) / ops.rows_per_group;
+  // Threads split panels; where these are fewer than the threads, also row groups.
+  const int threads = context.pool().size();
+  const int panel_parts = static_cast<int>(std::min<int64_t>(threads, matrix.panels / unit));
+  const int group_parts = static_cast<int>(std::clamp<int64_t>(threads / panel_parts, 1, groups));
+  context.pool().Run([&](int thread) {
+    if (thread >= panel_parts * group_parts) return;
+    const base::Range panels = base::Share(matrix.panels, unit, thread % panel_parts, panel_parts);
+    const base::Range share = base::Share(groups, 1, thread / panel_parts, group_parts);
+    if (panels.begin == panels.end || share.begin == share.end) return;
+    kernels::MatmulArgs args;
+    args.rows = rows.data;
+    args.m = rows.m;
+    args.group_begin = share.begin;
+    args.group_end = share.end;
+    args.weight = matrix.data;
+    args.k = matrix.k;
+    args.slices = matrix.slices;
+    args.panel_begin = panels.begin;
+    args.panel_end = panels.end;
+    args.epilogue = epilogue;
+    args.bias = matrix.bias;
+    args.out = out;
+    args.out_stride = out_stride;
+    args.scratch = context.KernelScratch(thread);
+    ops.matmul(&args);
+  });
+}
+
+void Embed(Context& context, const Matrix& matrix, const int32_t* ids, int64_t m, float* x, int64_t stride) {
+  const kernels::MatrixOps& ops = context.kernels().matrix[matrix.kind];
+  const size_t panel_bytes = ops.panel_bytes(matrix.k, matrix.slices);
+  context.For(m, 1, kCheapRows, [&](int, base::Range share) {
+    for (int64_t r = share.begin; r < share.end; ++r) {
+      FT_CHECK(ids[r] >= 0 && ids[r] < matrix.panels * kernels::kPanel);
+      const std::byte* panel = matrix.data + static_cast<size_t>(ids[r] / kernels::kPanel) * panel_bytes;
+      ops.unpack_row(panel, ids[r] % kernels::kPanel, matrix.k, matrix.slices, x + r * stride);
+      std::memset(x + r * stride + matrix.k, 0, static_cast<size_t>(stride - matrix.k) * sizeof(float));
+    }
+  });
+}
+
+}  // namespace fusiontree::ops

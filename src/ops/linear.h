@@ -1,0 +1,63 @@
+// Matrix products: packed rows times packed weights.
+//
+// y[T, N] = x[T, K] · W[N, K]ᵀ. Contractions follow R1, slices and bias R2, epilogues R9 of docs/numerics.md.
+// Cost: 2·T·N·K flops; weights are read once per call (T small) or once per pass over the row groups.
+#ifndef FUSIONTREE_OPS_LINEAR_H_
+#define FUSIONTREE_OPS_LINEAR_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/table.h"
+#include "ops/context.h"
+
+namespace fusiontree::ops {
+
+inline int64_t PaddedColumns(int64_t n) { return (n + kernels::kPanel - 1) / kernels::kPanel * kernels::kPanel; }
+
+// A packed weight: borrowed panels in the layout of the context's kernel table. Several matrices that share their
+// input may be stacked, each starting at a panel.
+struct Matrix {
+  kernels::MatrixKind kind = kernels::kBf16Bf16;
+  int64_t k = 0;
+  int64_t slices = 1;
+  int64_t panels = 0;
+  const std::byte* data = nullptr;
+  const float* bias = nullptr;  // [panels * 32] or null
+};
+
+// Packed activations in the context's arena.
+struct Rows {
+  kernels::MatrixKind kind = kernels::kBf16Bf16;
+  int64_t m = 0;
+  int64_t k = 0;
+  int64_t slices = 1;
+  const void* data = nullptr;
+};
+
+// Room for m packed rows of the shape that `matrix` takes; m of any later use must not be larger.
+void* TakeRows(Context& context, int64_t m, const Matrix& matrix);
+
+// Rounds x [m, stride] to the matrix's input type and packs it into `space`.
+Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const Matrix& matrix, void* space);
+
+// RMSNorm (weight [k], element k of row stride) and packing in one pass. When `normed` is given ([m, stride]) the fp32
+// result is stored there too. row_ok[i] becomes 0 where the sum of squares is not finite.
+Rows NormRows(Context& context, const float* x, int64_t stride, int64_t m, const float* weight, float eps,
+              const Matrix& matrix, void* space, float* normed, uint8_t* row_ok);
+
+// RMSNorm alone: out [m, stride] may be x.
+void RmsNorm(Context& context, const float* x, int64_t stride, int64_t m, int64_t n, const float* weight, float eps,
+             float* out, uint8_t* row_ok);
+
+// out [m, out_stride]: see kernels::Epilogue. With kSiluMul the matrix stacks gate and up panels alternately and out
+// has half as many columns.
+void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::Epilogue epilogue, float* out,
+            int64_t out_stride);
+
+// x[t] = row ids[t] of the packed matrix [V, k], widened to fp32; columns past k are zero. Ids are in range.
+void Embed(Context& context, const Matrix& matrix, const int32_t* ids, int64_t m, float* x, int64_t stride);
+
+}  // namespace fusiontree::ops
+
+#endif  // FUSIONTREE_OPS_LINEAR_H_

@@ -1,0 +1,187 @@
+// Every family and option against what Transformers computed in fp32 (testdata/parity, made by
+// tools/make_parity_golden.py): logits, hidden states of each layer, greedy continuations.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/checkpoint.h"
+#include "engine/forced_run.h"
+#include "kernels/table.h"
+#include "models/model.h"
+
+namespace fusiontree {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kParity = fs::path(FUSIONTREE_TESTDATA) / "parity";
+
+std::vector<std::string> Names() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(kParity))
+    if (entry.is_directory()) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// A safetensors file of golden values, read by offset (its header is plain JSON).
+class Golden {
+ public:
+  explicit Golden(const fs::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(in)), {});
+    uint64_t length;
+    std::memcpy(&length, bytes.data(), 8);
+    header_ = nlohmann::json::parse(bytes.substr(8, length));
+    data_ = bytes.substr(8 + length);
+  }
+  bool Has(const std::string& name) const { return header_.contains(name); }
+  template <typename T>
+  std::vector<T> Get(const std::string& name) const {
+    const size_t begin = header_[name]["data_offsets"][0], end = header_[name]["data_offsets"][1];
+    std::vector<T> values((end - begin) / sizeof(T));
+    std::memcpy(values.data(), data_.data() + begin, end - begin);
+    return values;
+  }
+  std::vector<int32_t> Ids(const std::string& name) const {
+    const std::vector<int64_t> wide = Get<int64_t>(name);
+    return std::vector<int32_t>(wide.begin(), wide.end());
+  }
+
+ private:
+  nlohmann::json header_;
+  std::string data_;
+};
+
+double Deviation(const std::vector<float>& values) {
+  double mean = 0, square = 0;
+  for (float v : values) mean += v;
+  mean /= static_cast<double>(values.size());
+  for (float v : values) square += (v - mean) * (v - mean);
+  return std::sqrt(square / static_cast<double>(values.size()));
+}
+
+double MaxDifference(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) worst = std::max(worst, std::fabs(static_cast<double>(a[i]) - b[i]));
+  return worst;
+}
+
+struct HiddenStates : ops::Probe {
+  explicit HiddenStates(int64_t layer_count) : layers(layer_count) {}
+  void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns, int64_t stride) override {
+    int64_t k = -1;
+    if (op == "embed") k = 0;
+    if (op == "down_proj" && layer + 1 < layers) k = layer + 1;
+    if (op == "final_norm") k = layers;
+    if (k < 0) return;
+    for (int64_t r = 0; r < rows; ++r) states[k].insert(states[k].end(), value + r * stride, value + r * stride + columns);
+  }
+  int64_t layers;
+  std::map<int64_t, std::vector<float>> states;
+};
+
+class Parity : public testing::TestWithParam<std::string> {
+ protected:
+  void Load(models::ComputeType compute) {
+    auto opened = checkpoint::Checkpoint::Open((kParity / GetParam()).string());
+    ASSERT_TRUE(opened.ok()) << opened.status().message();
+    checkpoint_.emplace(std::move(opened).value());
+    models::ModelOptions options;
+    options.compute = compute;
+    auto loaded = models::LoadModel(*checkpoint_, options, context_);
+    ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+    model_ = std::move(loaded).value();
+  }
+  std::vector<float> Logits(const std::vector<int32_t>& ids, int64_t chunk) {
+    std::vector<float> all;
+    engine::ForcedOptions options;
+    options.chunk = chunk;
+    const int64_t vocab = model_->config().vocab_size;
+    const base::Status status = engine::ForcedRun(context_, *model_, {ids}, options, [&](int64_t, int64_t, const float* row) {
+      all.insert(all.end(), row, row + vocab);
+      return base::OkStatus();
+    });
+    EXPECT_TRUE(status.ok()) << status.message();
+    return all;
+  }
+  nlohmann::json Facts() {
+    std::ifstream in(kParity / GetParam() / "golden.json");
+    return nlohmann::json::parse(in);
+  }
+
+  base::ThreadPool pool_{2};
+  ops::Context context_{&pool_, kernels::RefTable()};
+  std::optional<checkpoint::Checkpoint> checkpoint_;
+  std::unique_ptr<models::Model> model_;
+};
+
+TEST_P(Parity, LogitsAndHiddenStatesInF32) {
+  ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kF32));
+  const Golden golden(kParity / GetParam() / "golden.safetensors"), more(kParity / GetParam() / "golden_more.safetensors");
+  const std::vector<float> expected = golden.Get<float>("logits");
+  HiddenStates hidden(model_->config().num_layers);
+  context_.set_probe(&hidden);
+  const std::vector<float> logits = Logits(golden.Ids("ids"), 512);
+  context_.set_probe(nullptr);
+  EXPECT_LE(MaxDifference(logits, expected), 1e-4 * Deviation(expected));
+  for (int64_t k = 0; k <= model_->config().num_layers; ++k) {
+    const std::vector<float> state = golden.Get<float>("hidden_" + std::to_string(k));
+    EXPECT_LE(MaxDifference(hidden.states[k], state), 1e-4 * Deviation(state)) << "hidden_" << k;
+  }
+  for (const char* i : {"0", "1"}) {
+    const std::vector<float> truth = more.Get<float>(std::string("logits_") + i);
+    EXPECT_LE(MaxDifference(Logits(more.Ids(std::string("ids_") + i), 64), truth), 1e-4 * Deviation(truth)) << i;
+  }
+}
+
+TEST_P(Parity, GreedyContinuations) {
+  ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kF32));
+  const nlohmann::json facts = Facts();
+  ASSERT_EQ(facts["prompts"].size(), 3u);
+  for (const auto& prompt : facts["prompts"]) {
+    std::vector<int32_t> ids = prompt["ids"];
+    const std::vector<int32_t> greedy = prompt["greedy"];
+    const size_t first = ids.size();
+    ids.insert(ids.end(), greedy.begin(), greedy.end());
+    const std::vector<float> logits = Logits(ids, 16);
+    const int64_t vocab = model_->config().vocab_size;
+    for (size_t i = 0; i < greedy.size(); ++i) {
+      const float* row = logits.data() + static_cast<int64_t>(first + i - 1) * vocab;
+      EXPECT_EQ(std::max_element(row, row + vocab) - row, greedy[i]) << "step " << i;
+    }
+  }
+}
+
+TEST_P(Parity, ErrorInFileTypeIsNoLargerThanThatOfTransformers) {
+  const nlohmann::json facts = Facts();
+  if (!facts["prompts"][0].contains("transformers_bf16_error")) GTEST_SKIP() << "not a pure bf16 file";
+  ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kAuto));
+  const Golden golden(kParity / GetParam() / "golden.safetensors"), more(kParity / GetParam() / "golden_more.safetensors");
+  double ours = 0, theirs = 0;
+  size_t count = 0;
+  for (const auto& prompt : facts["prompts"]) {
+    const std::vector<int32_t> ids = prompt["ids"];
+    ASSERT_FALSE(ids.empty());
+    const bool in_first = golden.Ids("ids") == ids;
+    const std::vector<float> truth = in_first ? golden.Get<float>("logits")
+                                              : more.Get<float>(more.Ids("ids_0") == ids ? "logits_0" : "logits_1");
+    const std::vector<float> logits = Logits(ids, 512);
+    for (size_t i = 0; i < truth.size(); ++i) ours += std::pow(static_cast<double>(logits[i]) - truth[i], 2);
+    const double rms = prompt["transformers_bf16_error"]["rms"];
+    theirs += rms * rms * static_cast<double>(truth.size());
+    count += truth.size();
+  }
+  EXPECT_LE(std::sqrt(ours / static_cast<double>(count)), std::sqrt(theirs / static_cast<double>(count)));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Parity, testing::ValuesIn(Names()), [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace fusiontree
