@@ -15,15 +15,9 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tokenizer/span.h"
 
 namespace fusiontree::tokenizer {
-
-// Byte range [begin, end).
-struct Span {
-  size_t begin = 0;
-  size_t end = 0;
-  bool operator==(const Span&) const = default;
-};
 
 // UTF-8. `data` is sorted, disjoint, without empty or touching spans.
 struct TemplateString {
