@@ -3,6 +3,7 @@
 #include "cli/chat_prompt.h"
 #include "cli/command.h"
 #include "cli/files.h"
+#include "cli/tokenizer_input.h"
 #include "report/json.h"
 
 namespace fusiontree::cli {

@@ -4,12 +4,11 @@
 #include "checkpoint/checkpoint.h"
 #include "cli/command.h"
 #include "cli/files.h"
+#include "cli/tokenizer_input.h"
 #include "report/json.h"
 #include "tokenizer/tokenizer.h"
 
 namespace fusiontree::cli {
-namespace {
-
 base::Result<tokenizer::Tokenizer> LoadTokenizer(const std::string& model) {
   FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(model));
   return tokenizer::Tokenizer::Load(checkpoint);
@@ -20,6 +19,8 @@ void AppendIds(const std::vector<int32_t>& ids, report::Json* json) {
   for (const int32_t id : ids) json->Integer(id);
   json->EndArray();
 }
+
+namespace {
 
 // The texts that a command works on: its arguments, else --file, else standard input.
 base::Result<std::vector<std::string>> Inputs(const std::vector<std::string>& arguments,
