@@ -11,7 +11,7 @@
 #include "cli/files.h"
 #include "cli/model_flags.h"
 #include "engine/forced_run.h"
-#include "engine/runtime.h"
+#include "engine/setup.h"
 #include "tokenizer/tokenizer.h"
 
 namespace fusiontree::cli {
