@@ -143,12 +143,13 @@ TEST(Readme, EveryCommandAndFlagExists) {
       ++flags;
       const std::string name = (*it)[2];
       const std::regex whole(name + R"(($|[\s,]))");
-      if (!own.empty())
+      if (!own.empty()) {
         EXPECT_TRUE(std::regex_search(own, whole)) << line << ": no flag " << name;
-      else
+      } else {
         EXPECT_TRUE(name == "--help" || name == "--version" || std::regex_search(all_helps, whole) ||
                     scripts.find(name) != std::string::npos)
             << line << ": no flag " << name;
+      }
     }
   }
   EXPECT_GT(flags, 20);

@@ -11,10 +11,18 @@ namespace {
 TEST(Peaks, CountWhatTheyDo) {
   float sink = 0;
   const kernels::Cpu& cpu = kernels::ThisCpu();
-  if (cpu.avx2) EXPECT_EQ(PeakFmaAvx2(10, &sink), 10.0 * 12 * 8 * 2);
-  if (cpu.avx512) EXPECT_EQ(PeakFmaAvx512(10, &sink), 10.0 * 16 * 16 * 2);
-  if (cpu.avx512bf16) EXPECT_EQ(PeakBf16Avx512(10, &sink), 10.0 * 16 * 32 * 2);
-  if (cpu.amx) EXPECT_EQ(PeakBf16Amx(10, &sink), 10.0 * 4 * 16 * 16 * 32 * 2);
+  if (cpu.avx2) {
+    EXPECT_EQ(PeakFmaAvx2(10, &sink), 10.0 * 12 * 8 * 2);
+  }
+  if (cpu.avx512) {
+    EXPECT_EQ(PeakFmaAvx512(10, &sink), 10.0 * 16 * 16 * 2);
+  }
+  if (cpu.avx512bf16) {
+    EXPECT_EQ(PeakBf16Avx512(10, &sink), 10.0 * 16 * 32 * 2);
+  }
+  if (cpu.amx) {
+    EXPECT_EQ(PeakBf16Amx(10, &sink), 10.0 * 4 * 16 * 16 * 32 * 2);
+  }
 }
 
 TEST(ReadStreams, EveryByteIsRead) {

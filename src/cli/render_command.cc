@@ -1,10 +1,8 @@
 // tokenizer render.
-#include "checkpoint/checkpoint.h"
 #include "cli/chat_prompt.h"
 #include "cli/command.h"
 #include "cli/files.h"
-#include "cli/tokenizer_input.h"
-#include "report/json.h"
+#include "cli/tokens.h"
 
 namespace fusiontree::cli {
 namespace {

@@ -1,25 +1,11 @@
 // tokenizer encode and decode.
 #include <fmt/format.h>
 
-#include "checkpoint/checkpoint.h"
 #include "cli/command.h"
 #include "cli/files.h"
-#include "cli/tokenizer_input.h"
-#include "report/json.h"
-#include "tokenizer/tokenizer.h"
+#include "cli/tokens.h"
 
 namespace fusiontree::cli {
-base::Result<tokenizer::Tokenizer> LoadTokenizer(const std::string& model) {
-  FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(model));
-  return tokenizer::Tokenizer::Load(checkpoint);
-}
-
-void AppendIds(const std::vector<int32_t>& ids, report::Json* json) {
-  json->BeginArray();
-  for (const int32_t id : ids) json->Integer(id);
-  json->EndArray();
-}
-
 namespace {
 
 // The texts that a command works on: its arguments, else --file, else standard input.

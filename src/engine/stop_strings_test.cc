@@ -12,7 +12,7 @@ struct Cut {
   bool found;
 };
 
-Cut Run(const std::vector<std::string>& stops, const std::string& text, const std::vector<size_t>& pieces) {
+Cut CutOff(const std::vector<std::string>& stops, const std::string& text, const std::vector<size_t>& pieces) {
   StopStrings filter(stops);
   std::string out;
   size_t at = 0;
@@ -27,14 +27,14 @@ Cut Run(const std::vector<std::string>& stops, const std::string& text, const st
 
 TEST(StopStrings, CutsBeforeTheStringHoweverThePiecesLie) {
   for (const std::vector<size_t>& pieces : {std::vector<size_t>{1}, {2}, {3, 1}, {100}}) {
-    EXPECT_EQ(Run({"\n\n"}, "one\ntwo\n\nthree", pieces).text, "one\ntwo");
-    EXPECT_EQ(Run({"END"}, "EEND", pieces).text, "E");
-    EXPECT_EQ(Run({"aab"}, "aaab", pieces).text, "a");
-    EXPECT_EQ(Run({"xyz"}, "no such thing xy", pieces).text, "no such thing xy");
-    EXPECT_FALSE(Run({"xyz"}, "no such thing xy", pieces).found);
-    EXPECT_EQ(Run({"bc", "abcd"}, "xabcd", pieces).text, "xa") << "the first to be complete wins";
-    EXPECT_EQ(Run({"bc", "abc"}, "xabc", pieces).text, "x") << "the longer of two that end together";
-    EXPECT_EQ(Run({}, "all of it", pieces).text, "all of it");
+    EXPECT_EQ(CutOff({"\n\n"}, "one\ntwo\n\nthree", pieces).text, "one\ntwo");
+    EXPECT_EQ(CutOff({"END"}, "EEND", pieces).text, "E");
+    EXPECT_EQ(CutOff({"aab"}, "aaab", pieces).text, "a");
+    EXPECT_EQ(CutOff({"xyz"}, "no such thing xy", pieces).text, "no such thing xy");
+    EXPECT_FALSE(CutOff({"xyz"}, "no such thing xy", pieces).found);
+    EXPECT_EQ(CutOff({"bc", "abcd"}, "xabcd", pieces).text, "xa") << "the first to be complete wins";
+    EXPECT_EQ(CutOff({"bc", "abc"}, "xabc", pieces).text, "x") << "the longer of two that end together";
+    EXPECT_EQ(CutOff({}, "all of it", pieces).text, "all of it");
   }
 }
 
@@ -72,7 +72,7 @@ TEST(StopStrings, RandomTextsAgreeWithAPlainSearch) {
           longest = std::max(longest, s.size());
       if (longest) expected = text.substr(0, end - longest), done = 1, ++found;
     }
-    EXPECT_EQ(Run(stops, text, {1 + random() % 4, 1 + random() % 3}).text, expected);
+    EXPECT_EQ(CutOff(stops, text, {1 + random() % 4, 1 + random() % 3}).text, expected);
   }
   EXPECT_GT(found, 200);
 }

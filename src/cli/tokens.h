@@ -1,6 +1,6 @@
 // What the tokenizer commands share.
-#ifndef FUSIONTREE_CLI_TOKENIZER_INPUT_H_
-#define FUSIONTREE_CLI_TOKENIZER_INPUT_H_
+#ifndef FUSIONTREE_CLI_TOKENS_H_
+#define FUSIONTREE_CLI_TOKENS_H_
 
 #include <cstdint>
 #include <string>
@@ -12,11 +12,11 @@
 
 namespace fusiontree::cli {
 
-// The tokenizer of a folder or GGUF file; no weights are read.
+// The tokenizer of a folder or .gguf file.
 base::Result<tokenizer::Tokenizer> LoadTokenizer(const std::string& model);
-// Appends a JSON list.
+// The ids as a JSON list.
 void AppendIds(const std::vector<int32_t>& ids, report::Json* json);
 
 }  // namespace fusiontree::cli
 
-#endif  // FUSIONTREE_CLI_TOKENIZER_INPUT_H_
+#endif  // FUSIONTREE_CLI_TOKENS_H_
