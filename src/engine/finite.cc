@@ -3,18 +3,46 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <string>
+#include <vector>
 
 namespace fusiontree::engine {
+namespace {
 
-void FiniteProbe::Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns,
-                          int64_t stride) {
-  if (!first_.empty()) return;
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c)
-      if (!std::isfinite(value[r * stride + c])) {
-        first_ = layer < 0 ? fmt::format("{}, row {}", op, r) : fmt::format("layer {}, {}, row {}", layer, op, r);
-        return;
-      }
+class FiniteProbe : public ops::Probe {
+ public:
+  void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns,
+               int64_t stride) override {
+    if (!first_.empty()) return;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c)
+        if (!std::isfinite(value[r * stride + c])) {
+          first_ = layer < 0 ? fmt::format("{}, row {}", op, r) : fmt::format("layer {}, {}, row {}", layer, op, r);
+          return;
+        }
+  }
+  const std::string& first() const { return first_; }
+
+ private:
+  std::string first_;
+};
+
+}  // namespace
+
+base::Status NameNonFinite(ops::Context& context, const models::Model& model, const cache::Batch& batch) {
+  FiniteProbe finite;
+  ops::Probe* before = context.probe();
+  context.set_probe(&finite);
+  std::vector<float> hidden(static_cast<size_t>(batch.rows() * model.hidden_stride()));
+  std::vector<uint8_t> row_ok(static_cast<size_t>(batch.rows()));
+  model.Forward(context, batch, hidden.data(), row_ok.data());
+  std::vector<float> logits(static_cast<size_t>(model.logits_stride()));
+  for (int64_t row = 0; row < batch.rows() && finite.first().empty(); ++row)
+    model.Head(context, hidden.data(), &row, 1, logits.data());
+  context.set_probe(before);
+  // A sum of squares can overflow where every element is finite: that is the norm's own failure.
+  return base::Failed("the model made a non-finite value: {}",
+                      finite.first().empty() ? "a norm's sum of squares" : finite.first());
 }
 
 }  // namespace fusiontree::engine

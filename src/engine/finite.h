@@ -2,22 +2,14 @@
 #ifndef FUSIONTREE_ENGINE_FINITE_H_
 #define FUSIONTREE_ENGINE_FINITE_H_
 
-#include <string>
-
-#include "ops/probe.h"
+#include "base/status.h"
+#include "models/model.h"
 
 namespace fusiontree::engine {
 
-class FiniteProbe : public ops::Probe {
- public:
-  void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns,
-               int64_t stride) override;
-  // "layer 3, down_proj, row 17": the first seen; empty when all was finite.
-  const std::string& first() const { return first_; }
-
- private:
-  std::string first_;
-};
+// Runs `batch` again, which writes the same keys and values again, and returns an error such as "the model made a
+// non-finite value: layer 3, down_proj, row 17".
+base::Status NameNonFinite(ops::Context& context, const models::Model& model, const cache::Batch& batch);
 
 }  // namespace fusiontree::engine
 

@@ -16,27 +16,12 @@ struct Running {
   std::unique_ptr<cache::SequenceState> state;
 };
 
-// Runs `batch` again from its first positions with a probe that looks for the first non-finite value.
-base::Status NameNonFinite(ops::Context& context, const models::Model& model, const cache::Batch& batch, float* hidden,
-                           uint8_t* row_ok) {
-  FiniteProbe finite;
-  ops::Probe* before = context.probe();
-  context.set_probe(&finite);
-  model.Forward(context, batch, hidden, row_ok);
-  std::vector<float> logits(static_cast<size_t>(model.logits_stride()));
-  for (int64_t row = 0; row < batch.rows() && finite.first().empty(); ++row)
-    model.Head(context, hidden, &row, 1, logits.data());
-  context.set_probe(before);
-  return base::Failed("the model made a non-finite value: {}", finite.first().empty() ? "final_norm" : finite.first());
-}
-
 base::Status OneForward(ops::Context& context, const models::Model& model, const std::vector<Running>& running,
                         const cache::Batch& batch, const LogitsSink& sink) {
   std::vector<float> hidden(static_cast<size_t>(batch.rows() * model.hidden_stride()));
   std::vector<uint8_t> row_ok(static_cast<size_t>(batch.rows()));
   model.Forward(context, batch, hidden.data(), row_ok.data());
-  if (std::count(row_ok.begin(), row_ok.end(), 0) > 0)
-    return NameNonFinite(context, model, batch, hidden.data(), row_ok.data());
+  if (std::count(row_ok.begin(), row_ok.end(), 0) > 0) return NameNonFinite(context, model, batch);
   std::vector<float> logits(static_cast<size_t>(std::min(kHeadRows, batch.rows()) * model.logits_stride()));
   size_t span = 0;
   for (int64_t first = 0; first < batch.rows(); first += kHeadRows) {
@@ -49,7 +34,7 @@ base::Status OneForward(ops::Context& context, const models::Model& model, const
       while (row >= batch.spans[span].first_row + batch.spans[span].count) ++span;
       const float* line = logits.data() + i * model.logits_stride();
       if (!context.kernels().all_finite(line, model.config().vocab_size))
-        return NameNonFinite(context, model, batch, hidden.data(), row_ok.data());
+        return NameNonFinite(context, model, batch);
       FT_RETURN_IF_ERROR(sink(running[span].index, batch.spans[span].first_position + row - batch.spans[span].first_row, line));
     }
   }

@@ -12,22 +12,24 @@
 #include <string>
 #include <vector>
 
+#include "kernels/bf16_variants.h"
 #include "kernels/table.h"
 #include "kernels/variants.h"
 
 namespace fusiontree::kernels {
 
-#ifdef FUSIONTREE_HAVE_EMULATED_AVX512
-const Table* Avx512EmulatedTable();  // avx512's text on portable lanes, for machines without
-#endif
+const Table* Avx512EmulatedTable();  // avx512's text on emulated intrinsics, for processors without
 
 // The tables a test loops over; a name that is missing here is skipped by that name.
 inline std::vector<std::string> TestedVariants() {
-  std::vector<std::string> names = {"avx2", "avx512", "avx512bf16", "amx"};
-#ifdef FUSIONTREE_HAVE_EMULATED_AVX512
-  names.push_back("avx512_emulated");
-#endif
-  return names;
+  return {"avx2", "avx512", "avx512_emulated", "avx512bf16", "avx512bf16_emulated", "amx", "amx_emulated"};
+}
+
+inline Table WithBf16Ops(const Bf16Ops& ops) {
+  Table table = *Avx512EmulatedTable();
+  table.matrix[kBf16Bf16] = ops.matrix;
+  table.attention[kAttentionBf16] = ops.attention;
+  return table;
 }
 
 struct Pair {
@@ -36,12 +38,16 @@ struct Pair {
   std::string missing;
 };
 inline Pair PairOf(const std::string& name) {
-#ifdef FUSIONTREE_HAVE_EMULATED_AVX512
   if (name == "avx512_emulated") {
     if (!Supported("avx2")) return {nullptr, nullptr, "the emulation needs AVX2"};
     return {Avx512EmulatedTable(), RefTable(), ""};
   }
-#endif
+  if (name == "avx512bf16_emulated" || name == "amx_emulated") {
+    if (!Supported("avx2")) return {nullptr, nullptr, "the emulation needs AVX2"};
+    static const Table dpbf16 = WithBf16Ops(*EmulatedAvx512Bf16Ops()), amx = WithBf16Ops(*EmulatedAmxOps());
+    if (name == "amx_emulated") return {&amx, RefAmxTable(), ""};
+    return {&dpbf16, RefAvx512Bf16Table(), ""};
+  }
   const Variant* v = Find(name);
   if (v == nullptr) return {nullptr, nullptr, "unknown"};
   return {v->table, v->twin, v->missing};

@@ -16,12 +16,14 @@ namespace {
 
 constexpr int64_t kQueryStride = kMaxHeadDim + 16;  // rows of a tile fall into different cache sets
 
-// What a tile keeps: queries, scores (then p) and, of the rows that see nothing in a block, the accumulators.
+// What a tile keeps: queries, scores (then p) and, of the rows that see nothing in a block, a panel of the
+// accumulators.
 struct AttentionScratch {
   float q[kAttentionRows * kQueryStride];
   float p[kAttentionRows * kKeyBlock];
-  float saved[kTileRows * kMaxHeadDim];
+  float saved[kTileRows * kPanel];
   float factor[kAttentionRows];
+  int64_t begin[kAttentionRows], end[kAttentionRows];  // visible keys of the block
   bool sees[kAttentionRows];
 };
 static_assert(sizeof(AttentionScratch) <= kScratchBytes);
@@ -98,9 +100,8 @@ struct Attend {
     *begin = a.window != 0 && position - a.window + 1 > first ? position - a.window + 1 - first : 0;
   }
 
-  // Scores of one row to p, in place; the row's running max and sum. Returns the factor of its accumulator.
-  static FT_INLINE float Softmax(const AttentionArgs& a, int64_t begin, int64_t end, float* s, float* max,
-                                 float* sum) {
+  // Scores of one row, scaled and in place, those out of sight -infinity; returns their maximum.
+  static FT_INLINE float Scale(const AttentionArgs& a, int64_t begin, int64_t end, float* s) {
     const V scale = Set(a.scale), low = Set(-__builtin_inff());
     const bool whole = begin <= 0 && end >= kKeyBlock;
     V x[4], top = low;
@@ -109,33 +110,30 @@ struct Attend {
       x[i] = Mul(Load(s + 16 * i), scale);
       if (!whole) x[i] = Select(Lanes(begin - 16 * i, end - 16 * i), x[i], low);
       top = Max(x[i], top);
+      Store(s + 16 * i, x[i]);
     }
-    float block_max = MaxLanes(top);
-    if (block_max == 0.0f) block_max = FirstZero(x);
-    const float new_max = block_max > *max ? block_max : *max;
-    const float factor = *max == -__builtin_inff() ? 0.0f : Exp(*max - new_max);
-    const V by = Set(new_max);
+    const float block_max = MaxLanes(top);
+    return block_max == 0.0f ? FirstZero(s) : block_max;
+  }
+  // Scaled scores of one row to p, in place; returns the sum of the unrounded p.
+  static FT_INLINE float Probabilities(int64_t begin, int64_t end, float max, float* s) {
+    const V by = Set(max);
+    const bool whole = begin <= 0 && end >= kKeyBlock;
     V lanes = Zero();
     FT_UNROLL
     for (int i = 0; i < 4; ++i) {
-      V e = Exp(Sub(x[i], by));
+      V e = Exp(Sub(Load(s + 16 * i), by));
       if (!whole) e = Select(Lanes(begin - 16 * i, end - 16 * i), e, Zero());
       lanes = Add(lanes, e);
       if constexpr (kBf16) e = RoundBf16(e);
       Store(s + 16 * i, e);
     }
-    *sum = __builtin_fmaf(*sum, factor, SumLanes(lanes));
-    *max = new_max;
-    return factor;
+    return SumLanes(lanes);
   }
   // The maximum is zero: its sign is that of the first zero, as in the plain loop.
-  static __attribute__((noinline)) float FirstZero(const V x[4]) {
-    for (int i = 0; i < 4; ++i) {
-      float lanes[16];
-      Store(lanes, x[i]);
-      for (int j = 0; j < 16; ++j)
-        if (lanes[j] == 0.0f) return lanes[j];
-    }
+  static __attribute__((noinline)) float FirstZero(const float* s) {
+    for (int64_t j = 0; j < kKeyBlock; ++j)
+      if (s[j] == 0.0f) return s[j];
     return 0.0f;
   }
 
@@ -153,65 +151,95 @@ struct Attend {
       a.sum[r] = 0.0f;
     }
     memset(a.acc, 0, static_cast<size_t>(rows * a.acc_stride) * sizeof(float));
-    // Groups of nearly equal size use the registers best: 7 rows are 4 and 3.
-    const int64_t groups = (rows + kTileRows - 1) / kTileRows, each = (rows + groups - 1) / groups;
-    for (int64_t first = a.key_begin; first < a.key_end; first += kKeyBlock) {
-      for (int64_t r = 0; r < rows; r += each) Group(a, scratch, r, rows - r < each ? rows - r : each, first);
-    }
+    for (int64_t first = a.key_begin; first < a.key_end; first += kKeyBlock) Block(a, scratch, rows, first);
   }
-  static FT_INLINE void Group(const AttentionArgs& a, AttentionScratch& scratch, int64_t row, int64_t rows,
+  // One block: scores panel by panel for all groups, p of all rows, then the values likewise, so that a panel
+  // is in the first-level cache while the groups pass.
+  static FT_INLINE void Block(const AttentionArgs& a, AttentionScratch& scratch, int64_t rows,
                               int64_t first) {
-    int64_t begin[kTileRows], end[kTileRows], seeing = 0;
+    int64_t seeing = 0;
     for (int64_t r = 0; r < rows; ++r) {
-      Visible(a, a.first_position + (row + r) / a.heads, first, &begin[r], &end[r]);
-      seeing += scratch.sees[r] = begin[r] < end[r];
+      Visible(a, a.first_position + r / a.heads, first, &scratch.begin[r], &scratch.end[r]);
+      seeing += scratch.sees[r] = scratch.begin[r] < scratch.end[r];
     }
     if (seeing == 0) return;
     const char* block = static_cast<const char*>(a.blocks[first / kKeyBlock]);
-    float* p = scratch.p;
+    // Groups of nearly equal size use the registers best: 7 rows are 4 and 3.
+    const int64_t groups = (rows + kTileRows - 1) / kTileRows, each = (rows + groups - 1) / groups;
+    // Meanwhile the next block is fetched, panel by panel.
+    const void* after = first + kKeyBlock < a.key_end ? a.blocks[first / kKeyBlock + 1] : nullptr;
     TileArgs t;
+    t.fetch_step = after ? Line::kBytes / (groups * TilePasses(each)) + 1 : 0;
+    t.next = nullptr;
     t.k = a.d;
     t.c_stride = kKeyBlock;
     t.start = kFromZero;
-    t.factor = scratch.factor;
-    t.rows = scratch.q + row * kQueryStride;
-    // The first group fetches the next block, panel by panel.
-    const void* after = row == 0 && first + kKeyBlock < a.key_end ? a.blocks[first / kKeyBlock + 1] : nullptr;
-    const char* fetch = after ? static_cast<const char*>(after) : block;
-    t.fetch_step = after ? Line::kBytes / TilePasses(rows) : 0;
-    t.next = nullptr;
+    t.factor = nullptr;
     for (int64_t panel = 0; panel < kKeyPanels; ++panel) {
       t.lines = block + panel * a.d * Line::kBytes;
-      t.fetch = fetch + (t.lines - block);
-      t.c = p + panel * kPanel;
-      TilePanel<Line, kQueryStride>(rows, t);
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      float* acc = a.acc + (row + r) * a.acc_stride;
-      if (scratch.sees[r]) {
-        scratch.factor[r] = Softmax(a, begin[r], end[r], p + r * kKeyBlock, a.max + row + r, a.sum + row + r);
-      } else {
-        // Computed along with the others, and put back: left untouched by selection.
-        scratch.factor[r] = 0.0f;
-        memset(p + r * kKeyBlock, 0, kKeyBlock * sizeof(float));
-        memcpy(scratch.saved + r * kMaxHeadDim, acc,
-               static_cast<size_t>(Panels(a.d) * kPanel) * sizeof(float));
+      t.fetch = (after ? static_cast<const char*>(after) : block) + (t.lines - block);
+      for (int64_t r = 0; r < rows; r += each) {
+        t.rows = scratch.q + r * kQueryStride;
+        t.c = scratch.p + r * kKeyBlock + panel * kPanel;
+        TilePanel<Line, kQueryStride>(rows - r < each ? rows - r : each, t);
+        t.fetch += t.k * t.fetch_step;
       }
     }
+    Softmax(a, scratch, rows);
     t.k = kKeyBlock;
     t.c_stride = a.acc_stride;
     t.start = kFromScaled;
-    t.rows = p;
     for (int64_t panel = 0; panel < Panels(a.d); ++panel) {
       t.lines = block + KeyBytes(a.d) + panel * kKeyBlock * Line::kBytes;
-      t.fetch = fetch + (t.lines - block);
-      t.c = a.acc + row * a.acc_stride + panel * kPanel;
-      TilePanel<Line, kKeyBlock>(rows, t);
+      t.fetch = (after ? static_cast<const char*>(after) : block) + (t.lines - block);
+      for (int64_t r = 0; r < rows; r += each) {
+        const int64_t n = rows - r < each ? rows - r : each;
+        t.rows = scratch.p + r * kKeyBlock;
+        t.c = a.acc + r * a.acc_stride + panel * kPanel;
+        t.factor = scratch.factor + r;
+        Values(a, scratch, r, n, t);
+        t.fetch += t.k * t.fetch_step;
+      }
     }
+  }
+  // Running max and sum of all rows, and the factor of each accumulator.
+  static FT_INLINE void Softmax(const AttentionArgs& a, AttentionScratch& scratch, int64_t rows) {
+    float fall[kAttentionRows] = {};
     for (int64_t r = 0; r < rows; ++r) {
-      if (scratch.sees[r]) continue;
-      memcpy(a.acc + (row + r) * a.acc_stride, scratch.saved + r * kMaxHeadDim,
-             static_cast<size_t>(Panels(a.d) * kPanel) * sizeof(float));
+      if (!scratch.sees[r]) continue;
+      const float block_max = Scale(a, scratch.begin[r], scratch.end[r], scratch.p + r * kKeyBlock);
+      const float max = a.max[r];
+      a.max[r] = block_max > max ? block_max : max;
+      // From nothing the factor is 0, which exp of a low number is too.
+      fall[r] = max == -__builtin_inff() ? -1e30f : max - a.max[r];
+    }
+    for (int64_t r = 0; r < rows; r += 16) Store(scratch.factor + r, Exp(Load(fall + r)));
+    for (int64_t r = 0; r < rows; ++r) {
+      float* p = scratch.p + r * kKeyBlock;
+      if (!scratch.sees[r]) {
+        memset(p, 0, kKeyBlock * sizeof(float));
+        continue;
+      }
+      const float sum = Probabilities(scratch.begin[r], scratch.end[r], a.max[r], p);
+      a.sum[r] = __builtin_fmaf(a.sum[r], scratch.factor[r], sum);
+    }
+  }
+  // One panel of values for a group. Rows that see nothing are computed along and put back: left untouched by
+  // selection.
+  static FT_INLINE void Values(const AttentionArgs& a, AttentionScratch& scratch, int64_t row, int64_t rows,
+                               TileArgs& t) {
+    int64_t seeing = 0;
+    for (int64_t r = 0; r < rows; ++r) seeing += scratch.sees[row + r];
+    if (seeing == 0) return;
+    if (seeing < rows) {
+      for (int64_t r = 0; r < rows; ++r)
+        memcpy(scratch.saved + r * kPanel, t.c + r * a.acc_stride, kPanel * sizeof(float));
+    }
+    TilePanel<Line, kKeyBlock>(rows, t);
+    if (seeing == rows) return;
+    for (int64_t r = 0; r < rows; ++r) {
+      if (!scratch.sees[row + r])
+        memcpy(t.c + r * a.acc_stride, scratch.saved + r * kPanel, kPanel * sizeof(float));
     }
   }
   static constexpr AttentionOps Ops() { return {BlockBytes, Write, ClearFrom, Read, Split}; }

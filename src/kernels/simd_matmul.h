@@ -11,11 +11,10 @@
 namespace fusiontree::kernels {
 namespace {
 
-constexpr int64_t kCut = 256;         // most lines of a cut: 16 KB of a half panel in fp32
-constexpr int64_t kBlockRows = 384;   // most rows of a block: its outputs take 48 KB
-constexpr int64_t kNarrowCut = 128;   // and where only one group passes over it
+constexpr int64_t kBlockRows = 384;            // most rows of a block: its outputs take 48 KB
+constexpr int64_t kNarrowCut = 128;            // most lines of a cut that one group alone passes over
 constexpr int64_t kWidenRows = 3 * kTileRows;  // from here on a 16-bit cut is widened once for all groups
-constexpr int64_t kAhead = 24;        // lines from the one in hand to the one prefetched
+constexpr int64_t kAhead = 24;                 // lines from the one in hand to the one prefetched
 
 // Scratch: the widened cut, then buffers of partial sums: at most 4 live in the tree of 8 slices, and one
 // holds the gate of a pair.
@@ -158,8 +157,8 @@ struct Product {
   }
 
   // Rows [first, first + count) of the packed activations against one slice of one panel: out[count][32].
-  static void Slice(const MatmulArgs& a, const Scratch& scratch, int64_t first, int64_t count, const char* panel,
-                    int64_t slice, float* out) {
+  static void Slice(const MatmulArgs& a, const Scratch& scratch, int64_t first, int64_t count,
+                    const char* panel, int64_t slice, float* out) {
     const int64_t slice_k = a.k / a.slices, k_end = (slice + 1) * slice_k;
     const int64_t most = count <= kTileRows ? kNarrowCut : kCut;
     const int64_t cuts = (slice_k + most - 1) / most, cut = (slice_k + cuts - 1) / cuts;
@@ -186,19 +185,21 @@ struct Product {
   // One cut: all groups, fetching the next cut of the weights (they are contiguous) and the next group's
   // activations meanwhile.
   template <typename From>
-  static FT_INLINE void Groups(const MatmulArgs& a, TileArgs& t, int64_t first, int64_t count, int64_t k, float* out) {
+  static FT_INLINE void Groups(const MatmulArgs& a, TileArgs& t, int64_t first, int64_t count, int64_t k,
+                               float* out) {
     const float* rows = static_cast<const float*>(a.rows);
     const int64_t groups = (count + kTileRows - 1) / kTileRows;
     t.fetch_step = Line::kBytes / (groups * TilePasses(count < kTileRows ? count : kTileRows)) + 1;
     const auto group = [&](int64_t r) {
       const int64_t n = count - r < kTileRows ? count - r : kTileRows;
-      const int64_t after = r + n < count ? r + n : 0, next = count - after < kTileRows ? count - after : kTileRows;
+      const int64_t after = r + n < count ? r + n : 0,
+                    next = count - after < kTileRows ? count - after : kTileRows;
       t.rows = rows + (first + r) * a.k + k * n;
       t.next = rows + (first + after) * a.k + k * next;
       t.c = out + r * 32;
       return n;
     };
-    if (kTileVectors == 2 || groups == 1) {
+    if (kTileVectors == 2 || groups == 1 || From::kBytes == 64) {
       for (int64_t r = 0; r < count; r += kTileRows) {
         TilePanel<From, 0>(group(r), t);
         t.fetch += t.k * t.fetch_step;

@@ -43,16 +43,16 @@ enum Start {
 };  // what the accumulators begin with: 0, c, or c * factor[row]
 
 struct TileArgs {
-  const float* rows;    // activations
-  const char* lines;    // first line of this cut
-  int64_t k;            // lines
-  float* c;             // [rows, c_stride]: output 0 of the panel
+  const float* rows;  // activations
+  const char* lines;  // first line of this cut
+  int64_t k;          // lines
+  float* c;           // [rows, c_stride]: output 0 of the panel
   int64_t c_stride;
   Start start;
   const float* factor;  // of kFromScaled
   const char* fetch;    // weights to fetch meanwhile, fetch_step bytes a line
   int64_t fetch_step;
-  const float* next;    // packed activations to fetch meanwhile, as many as are used
+  const float* next;  // packed activations to fetch meanwhile, as many as are used
 };
 
 // Activations: kRowStride = 0: packed group [k][kRows]; else row-major with that stride in floats.

@@ -15,19 +15,9 @@ namespace {
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 1;   // a panel of 32 outputs is walked in halves
 constexpr int kWideTileRows = 2;  // up to here both halves fit at once
-constexpr bool kWidens = false;  // widening 16-bit weights costs nothing beside the FMAs: other pipes do it
+constexpr bool kWidens = false;   // widening 16-bit weights costs nothing beside the FMAs: other pipes do it
 constexpr int kStreamPanels = 2;  // panels side by side at M = 1
-
-// The bits of fp32 lanes to the nearest bf16, ties to even, lower half zero; a NaN stays one.
-FT_INLINE __m256i RoundBf16Bits(__m256i bits) {
-  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
-  const __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff));
-  const __m256i nan = _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(0x7f800000));
-  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x00400000));
-  return _mm256_and_si256(_mm256_blendv_epi8(rounded, quiet, nan),
-                          _mm256_set1_epi32(static_cast<int>(0xffff0000u)));
-}
+constexpr int64_t kCut = 256;     // most lines of a cut: 16 KB of bf16, or of half a panel in fp32
 
 struct V {
   __m256 a, b;

@@ -10,6 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tokenizer/span.h"
+
 namespace fusiontree::tokenizer {
 
 struct AddedToken {
@@ -20,12 +22,6 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // and behind it
   bool normalized = false;   // looked for in the normalised text, in its own normal form
-};
-
-// A half-open stretch of bytes.
-struct Span {
-  size_t begin;
-  size_t end;
 };
 
 // Which bytes of a text are data, where spellings of special tokens are only text.

@@ -1,0 +1,58 @@
+#include <gtest/gtest.h>
+
+#include "bench/limits.h"
+#include "bench/model_bench.h"
+#include "bench/peaks.h"
+#include "kernels/cpu.h"
+
+namespace fusiontree::bench {
+namespace {
+
+TEST(Peaks, CountWhatTheyDo) {
+  float sink = 0;
+  const kernels::Cpu& cpu = kernels::ThisCpu();
+  if (cpu.avx2) EXPECT_EQ(PeakFmaAvx2(10, &sink), 10.0 * 12 * 8 * 2);
+  if (cpu.avx512) EXPECT_EQ(PeakFmaAvx512(10, &sink), 10.0 * 16 * 16 * 2);
+  if (cpu.avx512bf16) EXPECT_EQ(PeakBf16Avx512(10, &sink), 10.0 * 16 * 32 * 2);
+  if (cpu.amx) EXPECT_EQ(PeakBf16Amx(10, &sink), 10.0 * 4 * 16 * 16 * 32 * 2);
+}
+
+TEST(ReadStreams, EveryByteIsRead) {
+  constexpr size_t kBytes = 64 * 8 * 3;
+  alignas(64) static unsigned char data[kBytes];
+  for (const int streams : {1, 2, 4, 8}) {
+    for (size_t at = 0; at < kBytes; at += 37) {
+      const uint64_t before = ReadStreams(data, kBytes, streams);
+      data[at] ^= 1;
+      EXPECT_NE(ReadStreams(data, kBytes, streams), before) << streams << " streams, byte " << at;
+      data[at] ^= 1;
+    }
+  }
+}
+
+TEST(Limits, EachVariantIsHeldAgainstItsOwnPeak) {
+  Limits limits;
+  limits.peaks = {{.name = "", .isa = "avx2", .bf16 = false, .flops = 1},
+                  {.name = "", .isa = "avx512", .bf16 = false, .flops = 2},
+                  {.name = "", .isa = "avx512bf16", .bf16 = true, .flops = 4},
+                  {.name = "", .isa = "amx", .bf16 = true, .flops = 8}};
+  EXPECT_EQ(limits.FlopsFor("avx2", true), 1);
+  EXPECT_EQ(limits.FlopsFor("avx512", true), 2);
+  EXPECT_EQ(limits.FlopsFor("avx512bf16", true), 4);
+  EXPECT_EQ(limits.FlopsFor("avx512bf16", false), 2);
+  EXPECT_EQ(limits.FlopsFor("amx", true), 8);
+  EXPECT_EQ(limits.FlopsFor("amx", false), 2);
+  EXPECT_EQ(limits.FlopsFor("ref", true), 0);
+}
+
+TEST(Limits, AreMeasuredOrSaidToBeMissing) {
+  base::ThreadPool pool(2);
+  const auto limits = MeasureLimits(pool, size_t{4} << 20, nullptr);
+  ASSERT_TRUE(limits.ok());
+  EXPECT_GT(limits->bandwidth, 0);
+  EXPECT_EQ(limits->peaks.size(), 4u);
+  for (const Peak& peak : limits->peaks) EXPECT_NE(peak.flops > 0, !peak.missing.empty()) << peak.name;
+}
+
+}  // namespace
+}  // namespace fusiontree::bench

@@ -1,0 +1,42 @@
+// How fast a loaded model prefills and decodes, beside what the machine's limits allow.
+#ifndef FUSIONTREE_BENCH_MODEL_BENCH_H_
+#define FUSIONTREE_BENCH_MODEL_BENCH_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "bench/limits.h"
+#include "models/model.h"
+#include "ops/context.h"
+
+namespace fusiontree::bench {
+
+struct Plan {
+  std::vector<int64_t> prefills = {128, 512, 2048};  // prompt lengths; those beyond the context are skipped
+  std::vector<int64_t> batches = {1, 4, 16, 32};     // sequences decoding at once
+  int64_t decode_prompt = 128;                       // tokens before decoding begins
+  int64_t chunk = 512;
+  double seconds = 1.0;  // at least this long for each measurement
+  std::function<void(double)> progress;
+};
+
+struct Measurement {
+  std::string what;    // "prefill 512", "decode x16"
+  double seconds = 0;  // of one prefill or one decode step: the median
+  double tokens_per_second = 0;
+  double limit = 0;      // tokens per second that the machine's limits allow
+  std::string bound_by;  // "arithmetic" or "bandwidth"
+  double ratio() const { return limit > 0 ? tokens_per_second / limit : 0; }
+};
+
+// Prefill counts 2 operations for each matrix parameter a row uses, causal attention, and the head for one
+// row. A decode step must at least read the weights once and each sequence's cache, and do its arithmetic.
+base::Result<std::vector<Measurement>> MeasureModel(ops::Context& context, const models::Model& model,
+                                                    const Limits& limits, const Plan& plan);
+
+}  // namespace fusiontree::bench
+
+#endif  // FUSIONTREE_BENCH_MODEL_BENCH_H_

@@ -1,0 +1,254 @@
+// bench: the machine's limits, then what the model makes of them.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+#include "base/progress.h"
+#include "bench/limits.h"
+#include "bench/model_bench.h"
+#include "cli/command.h"
+#include "cli/files.h"
+#include "cli/model_flags.h"
+#include "engine/setup.h"
+#include "report/json.h"
+#include "report/table.h"
+#include "report/units.h"
+
+extern char** environ;
+
+namespace fusiontree::cli {
+namespace {
+
+constexpr size_t kBandwidthBytes = size_t{1} << 30;
+constexpr int64_t kFirstPrompt = 16;  // tokens before the first one is timed
+constexpr int kStarts = 3;            // of the process, the quickest counts
+constexpr int kBarWidth = 32;
+
+struct FirstToken {
+  double seconds = 0;     // from the start of the process
+  double peak_bytes = 0;  // resident, at that moment
+  double need_bytes = 0;  // weights and the cache of the sequence
+};
+
+double PeakResidentBytes() {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.rfind("VmHWM:", 0) == 0) return std::strtod(line.c_str() + 6, nullptr) * 1024;
+  return 0;
+}
+
+class Bench : public Command {
+ public:
+  std::string Name() const override { return "bench"; }
+  std::string Summary() const override {
+    return "speed and memory, each with its ratio to this machine's measured limits";
+  }
+  std::string Example() const override { return "  fusiontree bench models/SmolLM2-135M-Instruct.Q4_1.gguf"; }
+
+  void Declare(Options& options) override {
+    flags_.Declare(options);
+    options.Number("--seconds", "at least this long for each measurement (default 1)", 0.01, 3600, &seconds_);
+    options.Flag("--first-token",
+                 "only load, run a prompt of 16 tokens, print the first token, the peak of resident "
+                 "memory and what the model needs (what bench runs to time a start)",
+                 &first_token_);
+    options.Flag("--json", "everything as JSON", &json_);
+  }
+
+  base::Status Run() override {
+    if (first_token_) return RunFirstToken();
+    FirstToken first;
+    base::Progress starting("starting");
+    for (int i = 0; i < kStarts; ++i) {
+      FT_ASSIGN_OR_RETURN(const FirstToken start, TimeStart());
+      if (i == 0 || start.seconds < first.seconds) first = start;
+      starting.Update((i + 1.0) / kStarts);
+    }
+    starting.Finish();
+    FT_ASSIGN_OR_RETURN(const int threads, engine::ChooseThreads(static_cast<int>(flags_.threads)));
+    FT_ASSIGN_OR_RETURN(const bench::Limits limits, MeasureMachine(threads));
+    base::Progress loading("loading");
+    engine::EngineOptions options = flags_.EngineOptions();
+    options.progress = [&loading](double fraction) { loading.Update(fraction); };
+    FT_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Runtime> runtime,
+                        engine::MakeRuntime(flags_.model, options));
+    loading.Finish();
+    base::Progress measuring("measuring");
+    bench::Plan plan;
+    plan.chunk = flags_.chunk;
+    plan.seconds = seconds_.value_or(1.0);
+    plan.progress = [&measuring](double fraction) { measuring.Update(fraction); };
+    FT_ASSIGN_OR_RETURN(const std::vector<bench::Measurement> results,
+                        bench::MeasureModel(*runtime->context, *runtime->model, limits, plan));
+    measuring.Finish();
+    return WriteOutput(json_ ? AsJson(*runtime, limits, results, first)
+                             : AsText(*runtime, limits, results, first));
+  }
+
+ private:
+  static base::Result<bench::Limits> MeasureMachine(int threads) {
+    base::ThreadPool pool(threads);
+    base::Progress progress("measuring the machine");
+    return bench::MeasureLimits(pool, kBandwidthBytes,
+                                [&progress](double fraction) { progress.Update(fraction); });
+  }
+
+  base::Status RunFirstToken() {
+    FT_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Engine> engine,
+                        engine::Engine::Load(flags_.model, flags_.EngineOptions()));
+    engine::Request request;
+    const int64_t vocab = engine->summary().vocab_size;
+    for (int64_t i = 0; i < kFirstPrompt; ++i)
+      request.prompt.push_back(static_cast<int32_t>((7 + 31 * i) % vocab));
+    request.sampling.temperature = 0;
+    request.max_tokens = 1;
+    base::Status status = base::Failed("no token came");
+    request.on_token = [&status](int32_t id) {
+      status = WriteOutput(fmt::format("{}", id));
+      return true;
+    };
+    request.on_done = [&status](const engine::Completion& completion) {
+      if (!completion.status.ok()) status = completion.status;
+    };
+    FT_RETURN_IF_ERROR(engine->Submit(std::move(request)));
+    while (engine->Step()) {
+    }
+    FT_RETURN_IF_ERROR(status);
+    return WriteOutput(fmt::format(" {:.0f} {}\n", PeakResidentBytes(), engine->summary().weight_bytes));
+  }
+
+  // Starts this program again with --first-token and waits for the first byte it writes.
+  base::Result<FirstToken> TimeStart() const {
+    std::vector<std::string> arguments = {"fusiontree", "bench", flags_.model, "--first-token", "--dtype",
+                                          flags_.dtype, "--kv",  flags_.kv,    "--isa",         flags_.isa};
+    if (flags_.threads > 0) arguments.insert(arguments.end(), {"--threads", std::to_string(flags_.threads)});
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return base::Failed("no pipe for timing a start");
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    const auto start = std::chrono::steady_clock::now();
+    pid_t child = 0;
+    const int spawned = posix_spawn(&child, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    if (spawned != 0) {
+      close(ends[0]);
+      return base::Failed("the program could not start itself to time that");
+    }
+    FirstToken first;
+    std::string text;
+    char buffer[256];
+    for (ssize_t n; (n = read(ends[0], buffer, sizeof buffer)) > 0;) {
+      if (text.empty())
+        first.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      text.append(buffer, static_cast<size_t>(n));
+    }
+    close(ends[0]);
+    int status = 0;
+    waitpid(child, &status, 0);
+    // The child has said on stderr what is wrong.
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+      return base::Status(WIFEXITED(status) && WEXITSTATUS(status) == 2 ? base::ErrorKind::kBadInput
+                                                                        : base::ErrorKind::kFailed,
+                          "the model does not run, so there is nothing to measure");
+    long long token = 0;
+    if (std::sscanf(text.c_str(), "%lld %lf %lf", &token, &first.peak_bytes, &first.need_bytes) != 3)
+      return base::Failed("the timed start wrote '{}', which is not what was expected", text);
+    return first;
+  }
+
+  std::string AsText(const engine::Runtime& runtime, const bench::Limits& limits,
+                     const std::vector<bench::Measurement>& results, const FirstToken& first) const {
+    const models::Model& model = *runtime.model;
+    std::string text = fmt::format("{}, {} threads\n\n", limits.processor, limits.threads);
+    report::Table machine({"limit of this machine", "measured"});
+    machine.Row({"memory, read", report::Bytes(limits.bandwidth) + "/s"});
+    for (const bench::Peak& peak : limits.peaks)
+      machine.Row({peak.name, peak.missing.empty() ? report::Count(peak.flops) + "FLOP/s" : peak.missing});
+    text += machine.Text();
+    text +=
+        fmt::format("\n{}: {}, cache {}, {}; weights {} in memory, {} read for each decode step\n\n",
+                    flags_.model, model.TypeName(), model.CacheTypeName(), runtime.context->kernels().name,
+                    report::Bytes(static_cast<double>(model.weight_bytes())),
+                    report::Bytes(static_cast<double>(model.streamed_bytes())));
+    report::Table table({"measured", "tok/s", "limit", "ratio", "", "bound by"});
+    for (const bench::Measurement& m : results) {
+      const std::string limit = m.limit > 0 ? fmt::format("{:.1f}", m.limit) : "-";
+      const std::string ratio = m.limit > 0 ? fmt::format("{:.2f}", m.ratio()) : "-";
+      const std::string bar = m.limit > 0 ? report::Bar(m.ratio(), 1, kBarWidth) : "";
+      table.Row({m.what, fmt::format("{:.1f}", m.tokens_per_second), limit, ratio, bar, m.bound_by});
+    }
+    text += table.Text();
+    text += fmt::format(
+        "\nfirst token {} after the start of the process ({} tokens of prompt); peak memory {}, {:.2f} of "
+        "the weights\n",
+        report::Seconds(first.seconds), kFirstPrompt, report::Bytes(first.peak_bytes),
+        first.need_bytes > 0 ? first.peak_bytes / first.need_bytes : 0);
+    return text;
+  }
+
+  std::string AsJson(const engine::Runtime& runtime, const bench::Limits& limits,
+                     const std::vector<bench::Measurement>& results, const FirstToken& first) const {
+    const models::Model& model = *runtime.model;
+    report::Json json;
+    json.BeginObject().Key("model").Text(flags_.model).Key("type").Text(model.TypeName());
+    json.Key("cache_type").Text(model.CacheTypeName()).Key("isa").Text(runtime.context->kernels().name);
+    json.Key("threads").Integer(limits.threads).Key("processor").Text(limits.processor);
+    json.Key("weight_bytes").Integer(static_cast<int64_t>(model.weight_bytes()));
+    json.Key("streamed_bytes").Integer(static_cast<int64_t>(model.streamed_bytes()));
+    json.Key("limits")
+        .BeginObject()
+        .Key("bytes_per_second")
+        .Number(limits.bandwidth)
+        .Key("peaks")
+        .BeginArray();
+    for (const bench::Peak& peak : limits.peaks) {
+      json.BeginObject().Key("name").Text(peak.name).Key("isa").Text(peak.isa).Key("flops_per_second");
+      if (peak.missing.empty())
+        json.Number(peak.flops);
+      else
+        json.Null();
+      json.EndObject();
+    }
+    json.EndArray().EndObject().Key("results").BeginArray();
+    for (const bench::Measurement& m : results)
+      json.BeginObject()
+          .Key("what")
+          .Text(m.what)
+          .Key("seconds")
+          .Number(m.seconds)
+          .Key("tokens_per_second")
+          .Number(m.tokens_per_second)
+          .Key("limit")
+          .Number(m.limit)
+          .Key("ratio")
+          .Number(m.ratio())
+          .Key("bound_by")
+          .Text(m.bound_by)
+          .EndObject();
+    json.EndArray().Key("first_token_seconds").Number(first.seconds);
+    json.Key("peak_resident_bytes").Number(first.peak_bytes).EndObject();
+    return json.text() + "\n";
+  }
+
+  ModelFlags flags_;
+  std::optional<double> seconds_;
+  bool first_token_ = false, json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> NewBench() { return std::make_unique<Bench>(); }
+
+}  // namespace fusiontree::cli

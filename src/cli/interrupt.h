@@ -1,0 +1,30 @@
+// Ctrl-C as a flag: the first one asks the work to stop and keeps what is there, a second one ends the
+// process.
+#ifndef FUSIONTREE_CLI_INTERRUPT_H_
+#define FUSIONTREE_CLI_INTERRUPT_H_
+
+#include <signal.h>
+
+namespace fusiontree::cli {
+
+// While one lives, SIGINT sets the flag. One at a time, on the main thread. Reads that wait are not
+// restarted.
+class InterruptScope {
+ public:
+  // With `once`, a second signal while the flag is set does what the system does by default: it ends the
+  // process.
+  explicit InterruptScope(bool once = true);
+  ~InterruptScope();
+  InterruptScope(const InterruptScope&) = delete;
+  InterruptScope& operator=(const InterruptScope&) = delete;
+
+  static bool requested();
+  static void Clear();
+
+ private:
+  struct sigaction saved_ = {};
+};
+
+}  // namespace fusiontree::cli
+
+#endif  // FUSIONTREE_CLI_INTERRUPT_H_
