@@ -1,8 +1,9 @@
-// The kernels against the machine's limits, on the shapes of a 0.5B model (hidden 896, MLP 4864): read bandwidth
-// and fp32 FMA peak are measured first, each result carries its ratio to the one that binds. Two threads.
+// The kernels against the machine's limits, on the shapes of a 0.5B model (hidden 896, MLP 4864): read
+// bandwidth and fp32 FMA peak are measured first, each result carries its ratio to the one that binds. Two
+// threads.
 //
-// Weights rotate through an arena larger than any cache, in huge pages. Times are the best of the iterations. On
-// a shared machine set KERNELS_BENCH_CPU_TIME: then they are the processor time of the slower thread.
+// Weights rotate through an arena larger than any cache, in huge pages. Times are the best of the iterations.
+// On a shared machine set KERNELS_BENCH_CPU_TIME: then they are the processor time of the slower thread.
 //
 //   kernels_bench [VARIANT] [--benchmark_filter=...]
 #include <benchmark/benchmark.h>
@@ -120,8 +121,9 @@ double Bandwidth() {
         for (size_t s = 0; s < 8; ++s) {
           const char* p = base + s * stream + at;
           _mm_prefetch(p + 2048, _MM_HINT_T0);
-          x[s] = _mm256_or_si256(x[s], _mm256_or_si256(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)),
-                                                       _mm256_load_si256(reinterpret_cast<const __m256i*>(p + 32))));
+          x[s] = _mm256_or_si256(
+              x[s], _mm256_or_si256(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)),
+                                    _mm256_load_si256(reinterpret_cast<const __m256i*>(p + 32))));
         }
       }
       for (int s = 1; s < 8; ++s) x[0] = _mm256_or_si256(x[0], x[s]);
@@ -189,9 +191,20 @@ void Product(benchmark::State& state, MatrixKind kind, Epilogue epilogue) {
     const char* weight = Arena() + at;
     const double t = Threads().Run([&](int thread) {
       const int64_t pairs = panels / 2;
-      const MatmulArgs a = {rows, m, 0, groups, weight, k, slices, pairs * thread / kThreads * 2,
+      const MatmulArgs a = {rows,
+                            m,
+                            0,
+                            groups,
+                            weight,
+                            k,
+                            slices,
+                            pairs * thread / kThreads * 2,
                             thread == kThreads - 1 ? panels : pairs * (thread + 1) / kThreads * 2,
-                            epilogue, nullptr, out, n, scratch + kScratchBytes * static_cast<size_t>(thread)};
+                            epilogue,
+                            nullptr,
+                            out,
+                            n,
+                            scratch + kScratchBytes * static_cast<size_t>(thread)};
       ops.matmul(&a);
     });
     best = std::min(best, t);
@@ -207,7 +220,8 @@ void Product(benchmark::State& state, MatrixKind kind, Epilogue epilogue) {
 
 void PackRows(benchmark::State& state) {
   const MatrixOps& ops = g_table->matrix[kBf16Bf16];
-  const int64_t m = state.range(0), k = state.range(1), groups = (m + ops.rows_per_group - 1) / ops.rows_per_group;
+  const int64_t m = state.range(0), k = state.range(1),
+                groups = (m + ops.rows_per_group - 1) / ops.rows_per_group;
   char* rows = Huge(ops.rows_bytes(m, k, 1) + 64);
   float* x = reinterpret_cast<float*>(Huge(static_cast<size_t>(m * k) * 4));
   double best = 1e9;
@@ -279,9 +293,22 @@ void Attention(benchmark::State& state, AttentionKind kind) {
           l.blocks.push_back(Arena() + which * history + static_cast<size_t>(b) * block);
         std::fill(l.sum.begin(), l.sum.end(), 0.0f);
         for (int64_t begin = 0; begin < keys; begin += kSplitKeys) {
-          const AttentionArgs a = {l.blocks.data(), begin, std::min(keys, begin + kSplitKeys), l.q.data(), heads * d,
-                                   queries, heads, d, keys - queries, 0, 0.125f, l.max2.data(), l.sum2.data(),
-                                   l.acc2.data(), stride, l.scratch};
+          const AttentionArgs a = {l.blocks.data(),
+                                   begin,
+                                   std::min(keys, begin + kSplitKeys),
+                                   l.q.data(),
+                                   heads * d,
+                                   queries,
+                                   heads,
+                                   d,
+                                   keys - queries,
+                                   0,
+                                   0.125f,
+                                   l.max2.data(),
+                                   l.sum2.data(),
+                                   l.acc2.data(),
+                                   stride,
+                                   l.scratch};
           ops.split(&a);
           g_table->attention_merge(rows, d, stride, l.max.data(), l.sum.data(), l.acc.data(), l.max2.data(),
                                    l.sum2.data(), l.acc2.data());
@@ -293,33 +320,67 @@ void Attention(benchmark::State& state, AttentionKind kind) {
     state.SetIterationTime(t);
   }
   const double count = static_cast<double>(tiles * kThreads);
-  Report(state, best, count * static_cast<double>(history), count * 4.0 * static_cast<double>(rows * d * keys));
+  Report(state, best, count * static_cast<double>(history),
+         count * 4.0 * static_cast<double>(rows * d * keys));
   for (Local& l : local) free(l.scratch);
 }
 
 void Register() {
   benchmark::RegisterBenchmark("limits", Limits)->UseManualTime()->Iterations(1);
-  const struct { const char* name; MatrixKind kind; } kinds[] = {{"bf16", kBf16Bf16}, {"f16", kF16F32}, {"f32", kF32F32}};
-  const struct { int64_t k, n, slices; Epilogue epilogue; const char* name; } shapes[] = {
-      {896, 1152, 1, kStore, "qkv"}, {896, 896, 2, kAdd, "o"}, {896, 9728, 1, kSiluMul, "gate_up"},
-      {4864, 896, 2, kAdd, "down"}, {896, 151936, 1, kStore, "head"}};
+  const struct {
+    const char* name;
+    MatrixKind kind;
+  } kinds[] = {{"bf16", kBf16Bf16}, {"f16", kF16F32}, {"f32", kF32F32}};
+  const struct {
+    int64_t k, n, slices;
+    Epilogue epilogue;
+    const char* name;
+  } shapes[] = {{896, 1152, 1, kStore, "qkv"},
+                {896, 896, 2, kAdd, "o"},
+                {896, 9728, 1, kSiluMul, "gate_up"},
+                {4864, 896, 2, kAdd, "down"},
+                {896, 151936, 1, kStore, "head"}};
   for (const auto& kind : kinds) {
     for (const auto& s : shapes) {
       for (const int64_t m : {1, 4, 16, 512}) {
         if (s.n > 100000 && (m > 16 || kind.kind == kF32F32)) continue;
         const std::string name = std::string("matmul/") + kind.name + "/" + s.name;
         benchmark::RegisterBenchmark(name.c_str(), Product, kind.kind, s.epilogue)
-            ->Args({m, s.k, s.n, s.slices})->UseManualTime()->MinTime(0.3);
+            ->Args({m, s.k, s.n, s.slices})
+            ->UseManualTime()
+            ->MinTime(0.3);
       }
     }
   }
-  benchmark::RegisterBenchmark("pack_rows", PackRows)->Args({512, 896})->Args({16, 896})->Args({1, 896})->Args({512, 4864})->UseManualTime()->MinTime(0.2);
-  benchmark::RegisterBenchmark("pack_weight/bf16", PackWeight, kBf16Bf16)->Arg(896)->Arg(4864)->UseManualTime()->MinTime(0.5);
-  benchmark::RegisterBenchmark("pack_weight/f32", PackWeight, kF32F32)->Arg(896)->UseManualTime()->MinTime(0.5);
-  for (const auto& [name, kind] : {std::pair<const char*, AttentionKind>{"attention/bf16", kAttentionBf16}, {"attention/f32", kAttentionF32}}) {
+  benchmark::RegisterBenchmark("pack_rows", PackRows)
+      ->Args({512, 896})
+      ->Args({16, 896})
+      ->Args({1, 896})
+      ->Args({512, 4864})
+      ->UseManualTime()
+      ->MinTime(0.2);
+  benchmark::RegisterBenchmark("pack_weight/bf16", PackWeight, kBf16Bf16)
+      ->Arg(896)
+      ->Arg(4864)
+      ->UseManualTime()
+      ->MinTime(0.5);
+  benchmark::RegisterBenchmark("pack_weight/f32", PackWeight, kF32F32)
+      ->Arg(896)
+      ->UseManualTime()
+      ->MinTime(0.5);
+  for (const auto& [name, kind] : {std::pair<const char*, AttentionKind>{"attention/bf16", kAttentionBf16},
+                                   {"attention/f32", kAttentionF32}}) {
     benchmark::RegisterBenchmark(name, Attention, kind)
-        ->Args({1, 7, 64, 8192})->Args({1, 4, 128, 8192})->Args({1, 1, 64, 8192})->Args({1, 6, 64, 8192})->Args({1, 8, 128, 8192})
-        ->Args({9, 7, 64, 512})->Args({9, 7, 64, 8192})->Args({64, 1, 128, 2048})->UseManualTime()->MinTime(0.3);
+        ->Args({1, 7, 64, 8192})
+        ->Args({1, 4, 128, 8192})
+        ->Args({1, 1, 64, 8192})
+        ->Args({1, 6, 64, 8192})
+        ->Args({1, 8, 128, 8192})
+        ->Args({9, 7, 64, 512})
+        ->Args({9, 7, 64, 8192})
+        ->Args({64, 1, 128, 2048})
+        ->UseManualTime()
+        ->MinTime(0.3);
   }
 }
 
@@ -332,7 +393,8 @@ int main(int argc, char** argv) {
   if (argc > 1 && argv[1][0] != '-') {
     variant = Find(argv[1]);
     if (variant == nullptr || !variant->missing.empty()) {
-      std::fprintf(stderr, "kernels_bench: %s: %s\n", argv[1], variant ? variant->missing.c_str() : "no such variant");
+      std::fprintf(stderr, "kernels_bench: %s: %s\n", argv[1],
+                   variant ? variant->missing.c_str() : "no such variant");
       return 2;
     }
     std::swap(argv[1], argv[0]);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <unordered_set>
 
 #include "tokenizer/bpe.h"
 #include "tokenizer/byte_level.h"
@@ -66,6 +67,13 @@ base::Status AddTokens(const TokenList& tokens, Parts* parts) {
       return base::BadInput("tokenizer.ggml.tokens: token {} has {} bytes, expected at most {}", i,
                             text.size(), AddedTokenFinder::kMaxContentBytes);
     parts->added.push_back({.content = text, .id = static_cast<int32_t>(i), .special = type != kUserDefined});
+  }
+  std::unordered_set<std::string_view> contents;
+  for (const AddedToken& token : parts->added) {
+    const int32_t same = parts->vocabulary->Find(token.content);
+    if ((same >= 0 && same != token.id) || !contents.insert(token.content).second)
+      return base::BadInput("tokenizer.ggml.tokens: token {} (\"{}\") is twice in the vocabulary", token.id,
+                            token.content);
   }
   return base::OkStatus();
 }

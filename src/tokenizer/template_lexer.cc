@@ -208,6 +208,10 @@ class Lexer {
     for (const std::string_view op : kOperators) {
       if (!Has(at_, op)) continue;
       if (op == "(" || op == "[" || op == "{") brackets_.push_back(op == "(" ? ')' : op == "[" ? ']' : '}');
+      // The parser stops earlier; a million tokens need not be kept until then.
+      constexpr size_t kMaxBrackets = 256;
+      if (brackets_.size() > kMaxBrackets)
+        return Error("brackets are nested deeper than {} levels", kMaxBrackets);
       if (op == ")" || op == "]" || op == "}") {
         if (brackets_.empty()) return Error("'{}' without its opening bracket", op);
         if (brackets_.back() != op[0]) return Error("'{}' where '{}' is expected", op, brackets_.back());

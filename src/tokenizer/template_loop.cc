@@ -281,6 +281,7 @@ Result<bool> TemplateInterpreter::RunIterations(const Stmt& stmt, LoopObject* lo
     scope_ = outer;
     FT_ASSIGN_OR_RETURN(const bool more, loop->Advance(*this));
     if (!more) return completed;
+    FT_RETURN_IF_ERROR(Step());  // an empty body counts too
     if (scope != nullptr && scope.use_count() == 1) {
       scope->variables.clear();
     } else {

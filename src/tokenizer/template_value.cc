@@ -76,6 +76,7 @@ TemplateValue TemplateValue::Tuple(std::vector<TemplateValue> items) {
   TemplateValue v;
   auto list = std::make_shared<TemplateList>();
   list->depth = DepthOf(items);
+  list->hashable = std::all_of(items.begin(), items.end(), IsHashable);
   list->items = std::move(items);
   v.value_.emplace<7>(TupleTag{std::move(list)});
   return v;
@@ -223,7 +224,7 @@ void TemplateDict::Set(TemplateValue key, TemplateValue value, TemplateBudget* b
 }
 
 bool IsHashable(const TemplateValue& value) {
-  if (value.is(Kind::kTuple)) return std::all_of(value.items().begin(), value.items().end(), IsHashable);
+  if (value.is(Kind::kTuple)) return value.list().hashable;
   return !value.is(Kind::kList) && !value.is(Kind::kDict);
 }
 

@@ -126,6 +126,8 @@ class TemplateValue {
 struct TemplateList {
   std::vector<TemplateValue> items;
   int depth = 1;
+  bool hashable =
+      true;  // of a tuple: all items are (kept here because tuples may share tuples many times over)
   bool group = false;  // a tuple of |groupby: has the attributes grouper and list
 };
 

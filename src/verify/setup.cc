@@ -3,48 +3,23 @@
 #include <utility>
 
 #include "base/philox.h"
-#include "kernels/variants.h"
+#include "engine/setup.h"
 
 namespace fusiontree::verify {
 
-using base::BadInput;
 using base::Result;
-
-Result<const kernels::Table*> FindTable(const std::string& isa) {
-  if (isa == "auto") return kernels::Best().table;
-  const kernels::Variant* variant = kernels::Find(isa);
-  if (!variant) return BadInput("isa: expected auto, ref, avx2, avx512, avx512bf16 or amx, got {}", isa);
-  if (!variant->table) return BadInput("isa {}: {}", isa, variant->missing);
-  return variant->table;
-}
-
-Result<models::ComputeType> ParseCompute(const std::string& dtype) {
-  if (dtype == "auto") return models::ComputeType::kAuto;
-  if (dtype == "f32") return models::ComputeType::kF32;
-  if (dtype == "bf16") return models::ComputeType::kBf16;
-  return BadInput("dtype: expected auto, bf16 or f32, got {}", dtype);
-}
-
-Result<models::CacheType> ParseCache(const std::string& kv) {
-  if (kv == "auto") return models::CacheType::kAuto;
-  if (kv == "f32") return models::CacheType::kF32;
-  if (kv == "bf16") return models::CacheType::kBf16;
-  return BadInput("kv: expected auto, bf16 or f32, got {}", kv);
-}
 
 Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
                         const std::function<void(double)>& progress) {
-  FT_ASSIGN_OR_RETURN(const kernels::Table* table, FindTable(choice.isa));
+  FT_ASSIGN_OR_RETURN(const kernels::Table* table, engine::ChooseTable(choice.isa));
   return LoadSetup(model_path, choice, table, progress);
 }
 
 Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
                         const kernels::Table* table, const std::function<void(double)>& progress) {
-  models::ModelOptions options;
+  FT_ASSIGN_OR_RETURN(models::ModelOptions options, engine::ChooseTypes(choice.dtype, choice.kv));
   options.progress = progress;
-  FT_ASSIGN_OR_RETURN(options.compute, ParseCompute(choice.dtype));
-  FT_ASSIGN_OR_RETURN(options.cache, ParseCache(choice.kv));
-  const int threads = choice.threads > 0 ? choice.threads : base::ThreadPool::AvailableProcessors();
+  FT_ASSIGN_OR_RETURN(const int threads, engine::ChooseThreads(choice.threads));
   FT_ASSIGN_OR_RETURN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(model_path));
   Setup out{std::move(checkpoint),
             std::make_unique<base::ThreadPool>(threads),

@@ -27,11 +27,6 @@ struct Setup {
   EngineUsed used;
 };
 
-// "auto": the best this processor has. An error that names the variant and why it cannot run.
-base::Result<const kernels::Table*> FindTable(const std::string& isa);
-base::Result<models::ComputeType> ParseCompute(const std::string& dtype);
-base::Result<models::CacheType> ParseCache(const std::string& kv);
-
 base::Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
                               const std::function<void(double)>& progress);
 // The same on a given table, whatever choice.isa says; the table outlives the setup.

@@ -357,10 +357,10 @@ TEST(VerifyModel, BadOptionsAreSentences) {
   };
   VerifyOptions options;
   options.engine.isa = "sse";
-  EXPECT_EQ(message(options), "isa: expected auto, ref, avx2, avx512, avx512bf16 or amx, got sse");
+  EXPECT_NE(message(options).find("sse"), std::string::npos) << message(options);
   options = {};
   options.engine.dtype = "int8";
-  EXPECT_EQ(message(options), "dtype: expected auto, bf16 or f32, got int8");
+  EXPECT_NE(message(options).find("int8"), std::string::npos) << message(options);
   options = {};
   options.sequences = {{1, 2, 111}};
   EXPECT_NE(message(options).find("111"), std::string::npos);
