@@ -24,12 +24,12 @@ size_t CacheLayout::PageBytes(size_t group) const {
   return groups[group].layers.size() * static_cast<size_t>(kv_heads) * block_bytes;
 }
 
-size_t CacheLayout::SequenceBytes(int64_t positions) const {
+size_t CacheLayout::SequenceBytes(int64_t positions, int64_t chunk) const {
   size_t bytes = 0;
   for (size_t g = 0; g < groups.size(); ++g) {
     int64_t pages = CeilDiv(positions, kPagePositions);
-    // A window that starts inside a page touches one page more than its length fills.
-    if (groups[g].window > 0) pages = std::min(pages, CeilDiv(groups[g].window, kPagePositions) + 1);
+    // A chunk sees the window before its first row; a stretch that starts inside a page touches one page more.
+    if (groups[g].window > 0) pages = std::min(pages, CeilDiv(groups[g].window + chunk, kPagePositions) + 1);
     bytes += static_cast<size_t>(pages) * PageBytes(g);
   }
   return bytes;

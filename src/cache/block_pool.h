@@ -26,8 +26,8 @@ struct CacheLayout {
 
   int64_t num_layers() const;
   size_t PageBytes(size_t group) const;
-  // Bytes of cache that one sequence of `positions` holds at its longest.
-  size_t SequenceBytes(int64_t positions) const;
+  // Bytes of cache that one sequence of `positions` holds at its longest, extended by at most `chunk` at a time.
+  size_t SequenceBytes(int64_t positions, int64_t chunk = 1) const;
 };
 
 // Hands out zeroed pages, live ones never above `max_bytes` in all. Memory comes in slabs as it is needed (a slab's

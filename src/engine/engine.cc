@@ -112,30 +112,16 @@ class StepEngine : public Engine {
   size_t Need(const Request& request) const {
     const int64_t length = static_cast<int64_t>(request.prompt.size());
     const int64_t most = std::min(length + std::min(request.max_tokens, summary_.max_positions), summary_.max_positions);
-    // A chunk of prefill needs its own positions beside the window that its first row sees.
-    size_t bytes = model().cache_layout().SequenceBytes(most);
-    for (size_t g = 0; g < model().cache_layout().groups.size(); ++g)
-      if (model().cache_layout().groups[g].window > 0)
-        bytes += static_cast<size_t>(std::min(chunk_, most) / cache::kPagePositions + 1) * model().cache_layout().PageBytes(g);
-    return bytes;
+    return model().cache_layout().SequenceBytes(most, chunk_);
   }
 
   size_t Reserved() const {
     size_t bytes = 0;
     for (const auto& active : active_) bytes += active->reserved;
     for (const auto& [id, session] : sessions_)
-      if (!session.busy) bytes += model().cache_layout().SequenceBytes(session.state->length()) + SlackBytes();
+      if (!session.busy) bytes += model().cache_layout().SequenceBytes(session.state->length(), chunk_);
     return bytes;
   }
-  // An idle windowed session may still hold what its last chunk touched.
-  size_t SlackBytes() const {
-    size_t bytes = 0;
-    for (size_t g = 0; g < model().cache_layout().groups.size(); ++g)
-      if (model().cache_layout().groups[g].window > 0)
-        bytes += static_cast<size_t>(chunk_ / cache::kPagePositions + 1) * model().cache_layout().PageBytes(g);
-    return bytes;
-  }
-
   // Drops idle sessions, the longest unused first, until `bytes` more fit; `keep` is not dropped.
   bool MakeRoom(size_t bytes, int64_t keep) {
     while (Reserved() + bytes > pool_.max_bytes()) {
@@ -291,7 +277,7 @@ class StepEngine : public Engine {
       if (active->request.on_done) active->request.on_done(active->completion);
     }
     std::erase_if(active_, [](const auto& active) { return active->done; });
-    FT_CHECK(active_.empty() ? true : pool_.bytes_live() <= pool_.max_bytes());
+    FT_CHECK(pool_.bytes_live() <= pool_.max_bytes());
   }
 
   std::unique_ptr<Runtime> runtime_;

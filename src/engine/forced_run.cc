@@ -49,7 +49,7 @@ base::Status ForcedRun(ops::Context& context, const models::Model& model,
   size_t cache_bytes = options.cache_bytes;
   if (cache_bytes == 0)
     for (const std::vector<int32_t>& ids : sequences)
-      cache_bytes += 2 * model.cache_layout().SequenceBytes(static_cast<int64_t>(ids.size()) + options.chunk);
+      cache_bytes += model.cache_layout().SequenceBytes(static_cast<int64_t>(ids.size()), options.chunk);
   for (size_t s = 0; s < sequences.size(); ++s) {
     if (sequences[s].empty()) return base::BadInput("sequence {} is empty: at least one token id is needed", s);
     if (static_cast<int64_t>(sequences[s].size()) > model.config().max_positions)

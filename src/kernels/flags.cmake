@@ -16,5 +16,6 @@ if(BUILD_TESTING AND TARGET kernels_test)
   list(TRANSFORM isa_sources PREPEND "$<TARGET_FILE_DIR:ft_kernels>/CMakeFiles/ft_kernels.dir/kernels/")
   list(TRANSFORM isa_sources APPEND ".cc${CMAKE_CXX_OUTPUT_EXTENSION}")
   list(JOIN isa_sources "|" isa_objects)
-  set_property(SOURCE kernels/symbols_test.cc APPEND PROPERTY COMPILE_DEFINITIONS "FUSIONTREE_ISA_OBJECTS=\"${isa_objects}\"")
+  set_property(SOURCE kernels/symbols_test.cc APPEND PROPERTY COMPILE_DEFINITIONS
+    "FUSIONTREE_ISA_OBJECTS=\"${isa_objects}\"" "FUSIONTREE_SANITIZERS=\"${FUSIONTREE_SANITIZE}\"")
 endif()
