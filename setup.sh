@@ -63,7 +63,9 @@ say "built $program"
 
 fetch_model
 if [ -f "$model" ]; then
-  say "writing a paragraph: $program generate $model ..."
-  "$program" generate "$model" --max-tokens 120 \
-    -p "The lighthouse keeper climbed the stairs one last time, and when he reached the lamp room"
+  prompt="The lighthouse keeper climbed the stairs one last time. When he reached the lamp room,"
+  say "$program generate $model -p \"$prompt\""
+  printf '\n%s' "$prompt"
+  "$program" generate "$model" -p "$prompt" --max-tokens 120 --temperature 0.7 --top-p 0.9 \
+    --repetition-penalty 1.1 --seed 1
 fi

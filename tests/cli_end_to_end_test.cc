@@ -131,7 +131,8 @@ TEST_F(Cli, ChatKeepsTheConversationAndReusesItsCache) {
   // The second turn finds the first one there.
   const size_t second = o.err.find("[prompt", o.err.find("[prompt") + 1);
   ASSERT_NE(second, std::string::npos) << o.err;
-  EXPECT_EQ(o.err.substr(second).find(", 0 of them"), std::string::npos) << o.err;
+  EXPECT_EQ(o.err.substr(second, o.err.find('\n', second) - second).find(", 0 of them"), std::string::npos)
+      << o.err;
   const std::string saved = Slurp(Path("chat.json"));
   for (const char* part : {"\"system\"", "be brief", "\"user\"", "and again", "\"assistant\""})
     EXPECT_NE(saved.find(part), std::string::npos) << part;
@@ -168,15 +169,15 @@ TEST_F(Cli, VerifyInspectBenchAndTokenizerRun) {
     EXPECT_NE(inspect.out.find(part), std::string::npos) << part << "\n" << inspect.out;
   EXPECT_EQ(Call("inspect @tiny --json").out.find("{\n"), 0u);
   const Outcome encode = Call("tokenizer encode @tiny --json 'a<|end|>'");
-  EXPECT_EQ(encode.out, "[64, 27, 91, 68, 77, 67, 91, 29]\n") << encode.err;
-  EXPECT_EQ(Call("tokenizer encode @tiny --json --special 'a<|end|>'").out, "[64, 256]\n");
-  EXPECT_EQ(Call("tokenizer decode @tiny 64 256 65").out, "ab\n");
-  EXPECT_EQ(Call("tokenizer decode @tiny --special", "[64, 256]").out, "a<|end|>\n");
+  EXPECT_EQ(encode.out, "[97, 60, 124, 101, 110, 100, 124, 62]\n") << encode.err;
+  EXPECT_EQ(Call("tokenizer encode @tiny --json --special 'a<|end|>'").out, "[97, 256]\n");
+  EXPECT_EQ(Call("tokenizer decode @tiny 97 256 98").out, "ab\n");
+  EXPECT_EQ(Call("tokenizer decode @tiny --special", "[97, 256]").out, "a<|end|>\n");
   WriteText(Path("messages.json"), R"([{"role": "user", "content": "a<|end|>"}])");
   const Outcome render = Call("tokenizer render @tiny --messages @messages.json --add-generation-prompt");
   EXPECT_EQ(render.out, "<|user|>a<|end|><|end|><|assistant|>") << render.err;
   const Outcome ids = Call("tokenizer render @tiny --messages @messages.json --json");
-  EXPECT_NE(ids.out.find("\"ids\": [257, 64, 27, 91, 68, 77, 67, 91, 29, 256]"), std::string::npos)
+  EXPECT_NE(ids.out.find("\"ids\": [257, 97, 60, 124, 101, 110, 100, 124, 62, 256]"), std::string::npos)
       << ids.out;
 }
 

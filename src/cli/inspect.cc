@@ -101,7 +101,7 @@ class Inspect : public Command {
                                    config.tie_word_embeddings ? "tied to the embedding" : "of its own")});
     table.Row({"biases", fmt::format("q, k, v: {}; o: {}; MLP: {}", YesNo(config.qkv_bias),
                                      YesNo(config.o_bias), YesNo(config.mlp_bias))});
-    table.Row({"norms", fmt::format("RMS, epsilon {}{}", config.norm_eps,
+    table.Row({"norms", fmt::format("RMS, epsilon {:.6g}{}", config.norm_eps,
                                     config.qk_norm ? ", also of each query and key head" : "")});
     return table.Text();
   }

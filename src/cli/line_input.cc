@@ -13,12 +13,14 @@
 namespace fusiontree::cli {
 namespace {
 
-// Called when a signal interrupts the wait for a key: an empty line is handed back, and asked for again.
+// Called when a signal interrupts the wait for a key: the line begins anew below.
 int OnSignal() {
   if (!InterruptScope::requested()) return 0;
+  InterruptScope::Clear();
   rl_replace_line("", 0);
   rl_crlf();
-  rl_done = 1;
+  rl_on_new_line();
+  rl_redisplay();
   return 0;
 }
 
@@ -46,16 +48,13 @@ LineInput::LineInput() : terminal_(isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FI
 
 std::optional<std::string> LineInput::Next(const std::string& prompt) {
   if (!terminal_) return PlainLine();
-  while (true) {
-    InterruptScope::Clear();
-    char* line = readline(prompt.c_str());
-    if (line == nullptr) return std::nullopt;
-    std::string text = line;
-    std::free(line);
-    if (InterruptScope::requested()) continue;
-    if (!text.empty()) add_history(text.c_str());
-    return text;
-  }
+  InterruptScope::Clear();
+  char* line = readline(prompt.c_str());
+  if (line == nullptr) return std::nullopt;
+  std::string text = line;
+  std::free(line);
+  if (!text.empty()) add_history(text.c_str());
+  return text;
 }
 
 }  // namespace fusiontree::cli

@@ -19,6 +19,16 @@ TEST(Table, NumbersGoRightAndWidthsCountCharacters) {
             "embed   1200\n");
 }
 
+TEST(Table, UnitsAreNumbersAndSentencesAreNot) {
+  Table units({"a", "b"});
+  units.Row({"1.5 GB", "3 \"x\""});
+  units.Row({"20 MB/s", "10 \"xyz\""});
+  EXPECT_EQ(units.Text(),
+            "      a  b\n"
+            " 1.5 GB  3 \"x\"\n"
+            "20 MB/s  10 \"xyz\"\n");
+}
+
 TEST(Table, BarIsCutToItsWidth) {
   EXPECT_EQ(Bar(1, 2, 10), "#####.....");
   EXPECT_EQ(Bar(9, 2, 4), "####");

@@ -9,11 +9,16 @@
 namespace fusiontree::report {
 namespace {
 
+// "1,234", "-0.5", "98.4 MB", "12%", "-": digits and their marks, then perhaps a unit.
 bool LooksNumeric(const std::string& cell) {
   if (cell.empty() || cell == "-") return true;
-  return std::isdigit(static_cast<unsigned char>(cell[0])) ||
-         ((cell[0] == '-' || cell[0] == '.') && cell.size() > 1 &&
-          std::isdigit(static_cast<unsigned char>(cell[1])));
+  const size_t unit = cell.find_first_not_of("0123456789.,-+%");
+  if (unit == 0) return false;
+  if (unit == std::string::npos) return true;
+  const bool letters =
+      std::all_of(cell.begin() + static_cast<std::ptrdiff_t>(unit) + 1, cell.end(),
+                  [](char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '/'; });
+  return cell[unit] == ' ' && letters;
 }
 
 void AppendCell(const std::string& cell, size_t width, bool right, bool last, std::string* line) {
