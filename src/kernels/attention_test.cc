@@ -406,7 +406,10 @@ TEST_P(AttentionTest, UnseenBlockLeavesNegativeZeros) {
     Cache cache(table().attention[kind], s, h), twin_cache(twin().attention[kind], s, h);
     const State got = Split(table().attention[kind], s, h, cache, 0, 69);
     const State expected = Split(twin().attention[kind], s, h, twin_cache, 0, 69);
-    ASSERT_EQ(BitsOf(expected.acc[0]), 0x80000000u) << "the input no longer makes a -0";
+    // Products of bf16 may start from +0 in each K-block; those of fp32 do not.
+    if (kind == kAttentionF32) {
+      ASSERT_EQ(BitsOf(expected.acc[0]), 0x80000000u) << "the input no longer makes a -0";
+    }
     ASSERT_TRUE(SameBits(got.acc.data(), expected.acc.data(), static_cast<int64_t>(got.acc.size()))) << kind;
   }
 }
