@@ -1,10 +1,13 @@
 #include "engine/setup.h"
 
+#include "kernels/cpu.h"
 #include "kernels/variants.h"
 
 namespace fusiontree::engine {
 
 base::Result<const kernels::Table*> ChooseTable(const std::string& isa) {
+  if (!kernels::ThisCpu().fma)
+    return base::BadInput("this processor has no fused multiply-add (AVX, FMA), which every variant needs");
   if (isa == "auto") return kernels::Best().table;
   const kernels::Variant* variant = kernels::Find(isa);
   if (variant == nullptr) {

@@ -38,7 +38,8 @@ Cpu Detect() {
   const bool saves = Bit(one.ecx, 27);  // OSXSAVE
   const uint64_t states = saves ? SavedStates() : 0;
   const auto saved = [&](uint64_t mask) { return (states & mask) == mask; };
-  cpu.avx2 = saved(kYmm) && Bit(one.ecx, 28) && Bit(one.ecx, 12) && Bit(one.ecx, 29) && Bit(seven.ebx, 5);
+  cpu.fma = saved(kYmm) && Bit(one.ecx, 28) && Bit(one.ecx, 12);
+  cpu.avx2 = cpu.fma && Bit(one.ecx, 29) && Bit(seven.ebx, 5);
   cpu.avx512 = cpu.avx2 && saved(kZmm) && Bit(seven.ebx, 16) && Bit(seven.ebx, 17) && Bit(seven.ebx, 30) &&
                Bit(seven.ebx, 31);
   cpu.avx512bf16 = cpu.avx512 && Bit(more.eax, 5);

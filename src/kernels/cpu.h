@@ -5,7 +5,8 @@
 namespace fusiontree::kernels {
 
 struct Cpu {
-  bool avx2 = false;         // AVX2, FMA, F16C, and the system saves ymm
+  bool fma = false;          // AVX and FMA, and the system saves ymm: what every variant needs, ref too
+  bool avx2 = false;         // and AVX2, F16C
   bool avx512 = false;       // AVX-512 F, BW, DQ, VL, and the system saves zmm
   bool avx512bf16 = false;   // and AVX512-BF16
   bool amx = false;          // and AMX-TILE, AMX-BF16, and the system granted tiles to this process

@@ -262,7 +262,6 @@ struct Attention {
     }
     for (int64_t first = a.key_begin; first < a.key_end; first += kKeyBlock) {
       const Type* keys = static_cast<const Type*>(a.blocks[first / kKeyBlock]);
-      const Type* values = keys + kKeyBlock * padded;
       bool visible[kKeyBlock], any = false;
       float block_max = -INFINITY;
       for (int64_t j = 0; j < kKeyBlock; ++j) {
@@ -274,7 +273,8 @@ struct Attention {
         score[j] = Rule::Dot(0.0f, q, key, 1, padded) * a.scale;
         if (score[j] > block_max) block_max = score[j];
       }
-      if (!any) continue;
+      if (!any) continue;  // the block may be null
+      const Type* values = keys + kKeyBlock * padded;
       const float new_max = block_max > max ? block_max : max;
       const float factor = max == -INFINITY ? 0.0f : Exp(max - new_max);
       float lanes[16] = {}, p[kKeyBlock];
