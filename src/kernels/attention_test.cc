@@ -365,6 +365,55 @@ TEST_P(AttentionTest, ReadGivesBackWhatWasWrittenAndClearForgets) {
   }
 }
 
+// Scores that flush to zeros of both signs under the mode of R13: the maximum is the first of them.
+TEST_P(AttentionTest, EqualsTwinOnFlushedScores) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Draw draw(seed);
+    Shape s;
+    s.heads = 5;
+    s.first_position = draw.Below(120);
+    s.written = s.first_position + 1;
+    History h(s, seed);
+    for (size_t i = 0; i < h.q.size(); ++i) h.q[i] = i % 64 == 0 ? 0x1p-126f : 0.0f;
+    bool signs[2] = {false, false};
+    for (float& x : h.k) {
+      x = draw.Below(4) == 0 ? 1.0f : -1.0f;
+      signs[x > 0] = true;
+    }
+    ASSERT_TRUE(signs[0] && signs[1]);
+    for (int kind = 0; kind < kAttentionKinds; ++kind) {
+      Cache cache(table().attention[kind], s, h), twin_cache(twin().attention[kind], s, h);
+      const State got = Split(table().attention[kind], s, h, cache, 0, s.written);
+      const State expected = Split(twin().attention[kind], s, h, twin_cache, 0, s.written);
+      ASSERT_EQ(expected.max[0], 0.0f);
+      ASSERT_TRUE(SameBits(got.max.data(), expected.max.data(), 5)) << "seed " << seed << " kind " << kind;
+      ASSERT_TRUE(SameBits(got.acc.data(), expected.acc.data(), static_cast<int64_t>(got.acc.size())));
+    }
+  }
+}
+
+// A row's accumulator holds -0; a block that only later rows of its tile see must not make it +0.
+TEST_P(AttentionTest, UnseenBlockLeavesNegativeZeros) {
+  Shape s;
+  s.queries = 12;
+  s.first_position = 57;
+  s.written = 69;
+  History h(s, 6);
+  for (size_t i = 0; i < h.v.size(); ++i) h.v[i] = i < 64 ? -0x1p-126f : i < 64 * 64 ? -0.0f : 1.0f;
+  for (size_t i = 0; i < h.q.size(); ++i) h.q[i] = 0.25f;
+  for (size_t i = 0; i < h.k.size(); ++i) h.k[i] = i < 64 ? 0.0f : 1.0f;
+  for (int kind = 0; kind < kAttentionKinds; ++kind) {
+    Cache cache(table().attention[kind], s, h), twin_cache(twin().attention[kind], s, h);
+    const State got = Split(table().attention[kind], s, h, cache, 0, 69);
+    const State expected = Split(twin().attention[kind], s, h, twin_cache, 0, 69);
+    // Products of bf16 may start from +0 in each K-block; those of fp32 do not.
+    if (kind == kAttentionF32) {
+      ASSERT_EQ(BitsOf(expected.acc[0]), 0x80000000u) << "the input no longer makes a -0";
+    }
+    ASSERT_TRUE(SameBits(got.acc.data(), expected.acc.data(), static_cast<int64_t>(got.acc.size()))) << kind;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Variants, AttentionTest, testing::ValuesIn(TestedVariants()),
                          [](const auto& variant) { return variant.param; });
 

@@ -25,6 +25,7 @@ class LazyIterator : public TemplateIterator {
       : source_(std::move(source)), args_(std::move(arguments)) {}
   Result<bool> Next(In& in, TemplateValue* item) final {
     if (iterator_ == nullptr) {
+      if (SkipsFalse() && !Truthy(source_)) return false;
       FT_RETURN_IF_ERROR(Prepare(in));
       FT_ASSIGN_OR_RETURN(iterator_, in.Iterate(source_));
     }
@@ -33,6 +34,8 @@ class LazyIterator : public TemplateIterator {
   }
 
  protected:
+  // `none|selectattr(...)` is empty, not an error, and looks at no argument.
+  virtual bool SkipsFalse() const { return false; }
   virtual Status Prepare(In&) { return base::OkStatus(); }
   virtual Result<bool> Produce(In& in, TemplateValue* item) = 0;
   const TemplateValue& source() const { return source_; }
@@ -50,8 +53,8 @@ class MapIterator : public LazyIterator {
   using LazyIterator::LazyIterator;
 
  protected:
+  bool SkipsFalse() const override { return true; }
   Status Prepare(In&) override {
-    if (!Truthy(source())) return base::OkStatus();
     if (args().positional.empty()) {
       for (auto& [name, value] : args().named) {
         if (name == "attribute") {
@@ -96,8 +99,8 @@ class SelectIterator : public LazyIterator {
   using LazyIterator::LazyIterator;
 
  protected:
+  bool SkipsFalse() const override { return true; }
   Status Prepare(In&) override {
-    if (!Truthy(source())) return base::OkStatus();
     Values& given = args().positional;
     if (kAttribute) {
       if (given.empty()) return BadInput("selectattr and rejectattr need an attribute's name");

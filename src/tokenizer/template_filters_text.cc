@@ -129,14 +129,15 @@ Result<TemplateValue> Truncate(In& in, const TemplateValue& value, const Args& a
   FT_ASSIGN_OR_RETURN(
       const BoundArguments args,
       BoundArguments::Bind("the filter 'truncate'", arguments, {"length", "killwords", "end", "leeway"}));
-  if (!value.is_string()) return BadInput("the filter 'truncate' needs a string, not {}", value.TypeName());
   FT_ASSIGN_OR_RETURN(const int64_t length, args.Integer(0, 255));
   FT_ASSIGN_OR_RETURN(const TemplateString end, args.Text(2, "..."));
   FT_ASSIGN_OR_RETURN(const int64_t leeway, args.HasValue(3) ? args.Integer(3, 5) : Result<int64_t>(5));
   const auto end_size = static_cast<int64_t>(CountCodePoints(end.text));
   if (length < end_size || leeway < 0) return BadInput("truncate to {} characters is not possible", length);
+  FT_ASSIGN_OR_RETURN(const int64_t size, LengthOf(in, value));
+  if (size - length <= leeway) return value;
+  if (!value.is_string()) return BadInput("the filter 'truncate' needs a string, not {}", value.TypeName());
   const TemplateString& text = value.string();
-  if (static_cast<int64_t>(CountCodePoints(text.text)) - length <= leeway) return value;
   size_t keep = ByteOffset(text.text, static_cast<size_t>(length - end_size));
   if (!args.Flag(1)) keep = std::min(keep, std::string_view(text.text).substr(0, keep).rfind(' '));
   TextBuilder out = in.NewText();
@@ -185,7 +186,7 @@ Result<TemplateValue> Format(In& in, const TemplateValue& value, const Args& arg
 
 Result<TemplateValue> UrlEncode(In& in, const TemplateValue& value, const Args& arguments) {
   FT_RETURN_IF_ERROR(BoundArguments::Bind("the filter 'urlencode'", arguments, {}).status());
-  if (value.is_sequence() || value.is(Kind::kDict))
+  if (IsIterable(value) && !value.is_string() && !value.is_undefined())
     return BadInput("urlencode of a {} is not available", value.TypeName());
   FT_ASSIGN_OR_RETURN(const TemplateString text, Str(in, value));
   std::string out;

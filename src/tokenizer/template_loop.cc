@@ -37,7 +37,9 @@ class CharacterIterator : public TemplateIterator {
     if (at_ >= text.size()) return false;
     const size_t begin = at_;
     at_ += DecodeAt(text, begin).size;
-    FT_ASSIGN_OR_RETURN(*item, in.MakeString(SubText(text_.string(), begin, at_)));
+    TemplateString character = SubText(text_.string(), begin, at_);
+    character.markup = false;  // Markup's iterator is that of str
+    FT_ASSIGN_OR_RETURN(*item, in.MakeString(std::move(character)));
     return true;
   }
 

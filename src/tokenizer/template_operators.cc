@@ -59,7 +59,9 @@ Result<TemplateValue> IntegerOperation(TemplateOp op, int64_t a, int64_t b) {
       break;
     case TemplateOp::kDiv:
       if (b == 0) return BadInput("{} is divided by zero", a);
-      return TemplateValue::Float(static_cast<double>(a) / static_cast<double>(b));
+      // Python divides the integers exactly before it rounds; beyond 2^53 a double would round them first.
+      return TemplateValue::Float(
+          static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b)));
     case TemplateOp::kFloorDiv:
     case TemplateOp::kMod: {
       if (b == 0) return BadInput("{} is divided by zero", a);
