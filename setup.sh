@@ -65,7 +65,6 @@ fetch_model
 if [ -f "$model" ]; then
   prompt="The lighthouse keeper climbed the stairs one last time. When he reached the lamp room,"
   say "$program generate $model -p \"$prompt\""
-  printf '\n%s' "$prompt"
-  "$program" generate "$model" -p "$prompt" --max-tokens 120 --temperature 0.7 --top-p 0.9 \
+  "$program" generate "$model" -p "$prompt" --echo --max-tokens 120 --temperature 0.7 --top-p 0.9 \
     --repetition-penalty 1.1 --seed 1
 fi

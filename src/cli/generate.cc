@@ -64,6 +64,7 @@ class Generate : public Command {
                  "results as JSON lines in the same order",
                  &prompts_);
     flags_.Declare(options);
+    options.Flag("--echo", "write the prompt before its continuation", &echo_);
     options.Flag("--json", "the result as JSON instead of the bare text", &json_);
   }
 
@@ -76,6 +77,7 @@ class Generate : public Command {
       jobs_.push_back(std::move(job).value());
     }
     FT_RETURN_IF_ERROR(model.Load());
+    if (echo_ && !prompts_ && !json_) FT_RETURN_IF_ERROR(WriteOutput(jobs_.front()->line.text));
     for (size_t i = 0; i < jobs_.size(); ++i) {
       const base::Status submitted = Submit(model, jobs_[i].get());
       if (!submitted.ok()) return prompts_ ? submitted.WithContext(fmt::format("prompt {}", i)) : submitted;
@@ -205,7 +207,7 @@ class Generate : public Command {
   ModelFlags model_;
   SamplingFlags flags_;
   std::optional<std::string> prompt_, file_, prompts_;
-  bool json_ = false;
+  bool echo_ = false, json_ = false;
   std::vector<std::unique_ptr<Job>> jobs_;
 };
 
