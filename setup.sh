@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that FusionTree needs, builds it, fetches a small model and writes a paragraph with it.
-# Works as root or with sudo; safe to repeat. With --packages it installs the packages and stops.
+# Works as root or with sudo; safe to repeat. With --packages it installs the
+# packages, fetches the model (a test runs it) and stops.
 set -eu
 cd "$(dirname "$0")"
 
@@ -53,7 +54,10 @@ fetch_model() {
 }
 
 install_packages
-[ "${1:-}" != --packages ] || exit 0
+if [ "${1:-}" = --packages ]; then
+  fetch_model
+  exit 0
+fi
 
 say "building"
 cmake --preset release >/dev/null
