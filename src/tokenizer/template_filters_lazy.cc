@@ -4,6 +4,7 @@
 
 #include "tokenizer/template_arguments.h"
 #include "tokenizer/template_filters.h"
+#include "tokenizer/template_named.h"
 #include "tokenizer/template_operators.h"
 
 namespace fusiontree::tokenizer {
@@ -274,11 +275,7 @@ Result<TemplateValue> Reverse(In& in, const TemplateValue& value, const Args& ar
   return in.MakeGenerator(std::make_unique<GivenIterator>(std::move(items)), value);
 }
 
-struct Entry {
-  std::string_view name;
-  TemplateFilter filter;
-};
-constexpr Entry kFilters[] = {
+constexpr Named<TemplateFilter> kFilters[] = {
     {"map", Lazy<MapIterator>},
     {"select", Lazy<SelectIterator<true, false>>},
     {"reject", Lazy<SelectIterator<false, false>>},
@@ -293,10 +290,6 @@ constexpr Entry kFilters[] = {
 
 }  // namespace
 
-TemplateFilter FindLazyFilter(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kFilters), std::end(kFilters),
-                                   [&](const Entry& entry) { return entry.name == name; });
-  return found == std::end(kFilters) ? nullptr : found->filter;
-}
+TemplateFilter FindLazyFilter(std::string_view name) { return FindNamed(kFilters, name); }
 
 }  // namespace fusiontree::tokenizer

@@ -5,6 +5,7 @@
 #include "tokenizer/template_arguments.h"
 #include "tokenizer/template_filters.h"
 #include "tokenizer/template_methods.h"
+#include "tokenizer/template_named.h"
 #include "tokenizer/template_operators.h"
 
 namespace fusiontree::tokenizer {
@@ -236,11 +237,7 @@ Result<TemplateValue> Attr(In& in, const TemplateValue& value, const Args& argum
   return in.GetAttribute(value, name.text);
 }
 
-struct Entry {
-  std::string_view name;
-  TemplateFilter filter;
-};
-constexpr Entry kFilters[] = {
+constexpr Named<TemplateFilter> kFilters[] = {
     {"length", Length},   {"count", Length}, {"list", List},          {"first", First},
     {"last", Last},       {"d", Default},    {"default", Default},    {"join", Join},
     {"sort", Sort},       {"sum", Sum},      {"dictsort", DictSort},  {"min", MinOrMax<false>},
@@ -274,10 +271,6 @@ Result<TemplateValue> FollowPath(TemplateInterpreter& in, TemplateValue item, co
   return in.MakeString(Derived(Lower(item.text()), item.string()));
 }
 
-TemplateFilter FindSequenceFilter(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kFilters), std::end(kFilters),
-                                   [&](const Entry& entry) { return entry.name == name; });
-  return found == std::end(kFilters) ? nullptr : found->filter;
-}
+TemplateFilter FindSequenceFilter(std::string_view name) { return FindNamed(kFilters, name); }
 
 }  // namespace fusiontree::tokenizer

@@ -8,6 +8,7 @@
 #include "tokenizer/template_arguments.h"
 #include "tokenizer/template_filters.h"
 #include "tokenizer/template_methods.h"
+#include "tokenizer/template_named.h"
 #include "tokenizer/template_operators.h"
 
 namespace fusiontree::tokenizer {
@@ -288,11 +289,7 @@ Result<TemplateValue> Round(In&, const TemplateValue& value, const Args& argumen
   return TemplateValue::Float((method.text == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale + 0.0);
 }
 
-struct Entry {
-  std::string_view name;
-  TemplateFilter filter;
-};
-constexpr Entry kFilters[] = {
+constexpr Named<TemplateFilter> kFilters[] = {
     {"upper", AsMethod<kUpper, 0>},
     {"lower", AsMethod<kLower, 0>},
     {"capitalize", AsMethod<kCapitalize, 0>},
@@ -319,10 +316,6 @@ constexpr Entry kFilters[] = {
 
 }  // namespace
 
-TemplateFilter FindTextFilter(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kFilters), std::end(kFilters),
-                                   [&](const Entry& entry) { return entry.name == name; });
-  return found == std::end(kFilters) ? nullptr : found->filter;
-}
+TemplateFilter FindTextFilter(std::string_view name) { return FindNamed(kFilters, name); }
 
 }  // namespace fusiontree::tokenizer

@@ -5,6 +5,7 @@
 
 #include "tokenizer/template_arguments.h"
 #include "tokenizer/template_methods.h"
+#include "tokenizer/template_named.h"
 #include "tokenizer/template_operators.h"
 
 namespace fusiontree::tokenizer {
@@ -162,11 +163,7 @@ Result<TemplateValue> ExpandTabs(In& in, const Text& text, const Args& arguments
   return in.MakeString(&out);
 }
 
-struct Entry {
-  std::string_view name;
-  StringMethod method;
-};
-constexpr Entry kMethods[] = {
+constexpr Named<StringMethod> kMethods[] = {
     {"upper", Changed<Upper>},
     {"lower", Changed<Lower>},
     {"title", Changed<TitleWords>},
@@ -198,11 +195,7 @@ constexpr Entry kMethods[] = {
 
 }  // namespace
 
-StringMethod FindCaseMethod(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kMethods), std::end(kMethods),
-                                   [&](const Entry& entry) { return entry.name == name; });
-  return found == std::end(kMethods) ? nullptr : found->method;
-}
+StringMethod FindCaseMethod(std::string_view name) { return FindNamed(kMethods, name); }
 
 Result<TemplateValue> PadText(In& in, const Text& text, int64_t left, int64_t right, const Text& fill) {
   const auto limit = static_cast<int64_t>(in.limits().value_bytes);

@@ -5,6 +5,7 @@
 
 #include "tokenizer/template_arguments.h"
 #include "tokenizer/template_methods.h"
+#include "tokenizer/template_named.h"
 #include "tokenizer/template_operators.h"
 
 namespace fusiontree::tokenizer {
@@ -221,11 +222,7 @@ Result<TemplateValue> ReplaceMethod(In& in, const Text& text, const Args& argume
   return ReplaceText(in, text, old_text, new_text, count);
 }
 
-struct Entry {
-  std::string_view name;
-  StringMethod method;
-};
-constexpr Entry kMethods[] = {
+constexpr Named<StringMethod> kMethods[] = {
     {"find", Find<Seek::kFind>},
     {"rfind", Find<Seek::kRFind>},
     {"index", Find<Seek::kIndex>},
@@ -244,11 +241,7 @@ constexpr Entry kMethods[] = {
 
 }  // namespace
 
-StringMethod FindSearchMethod(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kMethods), std::end(kMethods),
-                                   [&](const Entry& entry) { return entry.name == name; });
-  return found == std::end(kMethods) ? nullptr : found->method;
-}
+StringMethod FindSearchMethod(std::string_view name) { return FindNamed(kMethods, name); }
 
 Result<TemplateValue> ReplaceText(In& in, const Text& text, const Text& old_text, const Text& new_text,
                                   int64_t count) {

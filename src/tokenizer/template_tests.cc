@@ -6,6 +6,7 @@
 #include "tokenizer/template_arguments.h"
 #include "tokenizer/template_filters.h"
 #include "tokenizer/template_methods.h"
+#include "tokenizer/template_named.h"
 #include "tokenizer/template_operators.h"
 
 namespace fusiontree::tokenizer {
@@ -93,11 +94,7 @@ Result<bool> Case(In& in, const TemplateValue& value, const CallArguments& argum
   return result.boolean();
 }
 
-struct Entry {
-  std::string_view name;
-  Test test;
-};
-constexpr Entry kTests[] = {
+constexpr Named<Test> kTests[] = {
     {"defined", Simple<IsDefined>},
     {"undefined", Simple<IsUndefined>},
     {"none", Simple<IsNone>},
@@ -139,11 +136,7 @@ constexpr Entry kTests[] = {
     {"le", Operator<TemplateOp::kLe>},
 };
 
-Test FindTest(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kTests), std::end(kTests),
-                                   [&](const Entry& entry) { return entry.name == name; });
-  return found == std::end(kTests) ? nullptr : found->test;
-}
+Test FindTest(std::string_view name) { return FindNamed(kTests, name); }
 
 }  // namespace
 
