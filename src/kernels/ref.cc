@@ -117,7 +117,7 @@ struct F32Store {
 };
 
 float SliceTree(const float* partial, int64_t begin, int64_t count) {
-  if (count == 1) return partial[begin];
+  if (count <= 1) return partial[begin];
   if (count % 2 == 0) {
     return SliceTree(partial, begin, count / 2) + SliceTree(partial, begin + count / 2, count / 2);
   }

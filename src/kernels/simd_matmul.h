@@ -1,6 +1,6 @@
-// Matrix products: panels outside, row blocks and cuts of k inside, R2's slices summed by their tree. Weights
-// stream once per row block; a cut of a panel stays in the first-level cache while the block's groups pass.
-// Cost: m * n * k FMAs, panel bytes read once per kBlockGroups groups; no allocation (scratch).
+// Matrix products: row blocks outside, then panels, slices and cuts of k, R2's slices summed by their tree. A
+// cut of a panel stays in the first-level cache while the block's groups pass.
+// Cost: m * n * k FMAs, panel bytes read once per kBlockRows rows; no allocation (scratch).
 #ifndef FUSIONTREE_KERNELS_SIMD_MATMUL_H_
 #define FUSIONTREE_KERNELS_SIMD_MATMUL_H_
 
@@ -11,8 +11,9 @@
 namespace fusiontree::kernels {
 namespace {
 
-constexpr int64_t kBlockRows = 384;            // most rows of a block: its outputs take 48 KB
-constexpr int64_t kNarrowCut = 128;            // most lines of a cut that one group alone passes over
+constexpr int64_t kBlockRows =
+    16 * kTileRows;                  // most rows of a block: a cut of them lies in the second-level cache
+constexpr int64_t kNarrowCut = 128;  // most lines of a cut that one group alone passes over
 constexpr int64_t kWidenRows = 3 * kTileRows;  // from here on a 16-bit cut is widened once for all groups
 constexpr int64_t kAhead = 24;                 // lines from the one in hand to the one prefetched
 
@@ -245,8 +246,8 @@ struct Product {
     // Equal blocks of whole groups.
     const int64_t blocks = (end - begin + kBlockRows - 1) / kBlockRows;
     const int64_t block = ((end - begin + blocks - 1) / blocks + kTileRows - 1) / kTileRows * kTileRows;
-    for (int64_t p = a.panel_begin; p < a.panel_end; p += a.epilogue == kSiluMul ? 2 : 1)
-      for (int64_t first = begin; first < end; first += block)
+    for (int64_t first = begin; first < end; first += block)
+      for (int64_t p = a.panel_begin; p < a.panel_end; p += a.epilogue == kSiluMul ? 2 : 1)
         Block(a, scratch, first, end - first < block ? end - first : block, p);
   }
 };

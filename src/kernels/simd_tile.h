@@ -72,23 +72,43 @@ __attribute__((noinline)) void Tile(const TileArgs& t) {
   const float *a = t.rows, *next = t.next;
   const char *line = t.lines, *fetch = t.fetch;
   const int64_t step = t.fetch_step;
-  for (const char* end = line + t.k * Line::kBytes; line != end; line += Line::kBytes, a += kStep) {
-    _mm_prefetch(fetch, _MM_HINT_T0);
-    fetch += step;
-    if constexpr (kRowStride == 0) {
-      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
-      next += kStep;
-    }
+  const auto multiply = [&]() __attribute__((always_inline)) {
     V w[kVectors];
     w[0] = Line::template Get<kHalf>(line);
     if constexpr (kVectors == 2) w[1] = Line::template Get<1>(line);
     FT_UNROLL
+    for (int v = 0; v < kVectors; ++v) Pin(w[v]);
+    FT_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const V x = SetFrom(a + r * kNext);
       FT_UNROLL
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = Fma(x, w[v], acc[r][v]);
+      for (int v = 0; v < kVectors; ++v) {
+        acc[r][v] = Fma(x, w[v], acc[r][v]);
+        Pin(acc[r][v]);
+      }
     }
+    line += Line::kBytes;
+    a += kStep;
+  };
+  int64_t left = t.k;
+  for (; left >= kUnroll; left -= kUnroll) {
+    if (step <= 64 / kUnroll) {
+      _mm_prefetch(fetch, _MM_HINT_T0);
+    } else {
+      FT_UNROLL
+      for (int u = 0; u < kUnroll; ++u) _mm_prefetch(fetch + u * step, _MM_HINT_T0);
+    }
+    fetch += kUnroll * step;
+    if constexpr (kRowStride == 0) {
+      FT_UNROLL
+      for (int u = 0; u < kUnroll * kRows; u += 16)
+        _mm_prefetch(reinterpret_cast<const char*>(next + u), _MM_HINT_T0);
+      next += kUnroll * kRows;
+    }
+    FT_UNROLL
+    for (int u = 0; u < kUnroll; ++u) multiply();
   }
+  for (; left > 0; --left) multiply();
   FT_UNROLL
   for (int r = 0; r < kRows; ++r) {
     FT_UNROLL

@@ -15,6 +15,11 @@ namespace {
 constexpr int kTileRows = 12;
 constexpr int kTileVectors = 2;    // a panel of 32 outputs in one pass
 constexpr int kWideTileRows = 12;  // always
+#ifdef FUSIONTREE_EMULATE_AVX512
+constexpr int kUnroll = 2;  // compiles sooner
+#else
+constexpr int kUnroll = 4;                       // lines a turn of the loop
+#endif
 constexpr bool kWidens = true;  // where FMA and integer operations share two ports, widen once for many rows
 constexpr int kStreamPanels = 2;  // panels side by side at M = 1
 constexpr int64_t kCut = 192;     // most lines of a cut: 24 KB in fp32, beside 9 KB of activations
@@ -33,6 +38,11 @@ FT_INLINE V Mul(V x, V y) { return _mm512_mul_ps(x, y); }
 FT_INLINE V Div(V x, V y) { return _mm512_div_ps(x, y); }
 FT_INLINE V Fma(V x, V y, V z) { return _mm512_fmadd_ps(x, y, z); }
 FT_INLINE V Fnma(V x, V y, V z) { return _mm512_fnmadd_ps(x, y, z); }
+#ifdef FUSIONTREE_EMULATE_AVX512
+FT_INLINE void Pin(V&) {}
+#else
+FT_INLINE void Pin(V& x) { asm("" : "+v"(x)); }  // see vec_avx2.h
+#endif
 FT_INLINE V Min(V x, V y) { return _mm512_min_ps(x, y); }  // y where unordered
 FT_INLINE V Max(V x, V y) { return _mm512_max_ps(x, y); }  // y where unordered
 FT_INLINE V Negate(V x) { return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f)); }
