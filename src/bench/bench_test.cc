@@ -53,6 +53,18 @@ TEST(Limits, EachVariantIsHeldAgainstItsOwnPeak) {
   EXPECT_EQ(limits.FlopsFor("ref", true), 0);
 }
 
+TEST(Limits, AreTheMostThatWasSeen) {
+  Limits limits, other;
+  limits.bandwidth = 3;
+  limits.peaks = {{.isa = "avx2", .flops = 1}, {.isa = "amx", .flops = 8}};
+  other.bandwidth = 2;
+  other.peaks = {{.isa = "avx2", .flops = 5}, {.isa = "amx", .flops = 4}};
+  limits.Raise(other);
+  EXPECT_EQ(limits.bandwidth, 3);
+  EXPECT_EQ(limits.peaks[0].flops, 5);
+  EXPECT_EQ(limits.peaks[1].flops, 8);
+}
+
 TEST(Limits, AreMeasuredOrSaidToBeMissing) {
   base::ThreadPool pool(2);
   const auto limits = MeasureLimits(pool, size_t{4} << 20, nullptr);

@@ -99,6 +99,11 @@ double Limits::FlopsFor(const std::string& isa, bool bf16) const {
   return best;
 }
 
+void Limits::Raise(const Limits& other) {
+  bandwidth = std::max(bandwidth, other.bandwidth);
+  for (size_t i = 0; i < peaks.size(); ++i) peaks[i].flops = std::max(peaks[i].flops, other.peaks[i].flops);
+}
+
 base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes,
                                    const std::function<void(double)>& progress) {
   Limits limits;

@@ -27,6 +27,8 @@ struct Limits {
 
   // The peak that bounds products on kernel table `isa` with the given type; 0 when none was measured.
   double FlopsFor(const std::string& isa, bool bf16) const;
+  // The better of both in each: a limit is the most that was ever seen.
+  void Raise(const Limits& other);
 };
 
 // Bandwidth over `buffer_bytes` of memory (1 GB where nothing else is said), each peak for a fraction of a

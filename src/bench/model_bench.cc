@@ -102,8 +102,8 @@ double PrefillFlops(const models::Model& model, int64_t tokens) {
   return flops;
 }
 
-base::Result<Measurement> MeasurePrefill(ops::Context& context, const models::Model& model,
-                                         const Limits& limits, const Plan& plan, int64_t tokens) {
+base::Result<Measurement> MeasurePrefill(ops::Context& context, const models::Model& model, const Plan& plan,
+                                         int64_t tokens) {
   Runner runner(context, model, 2 * model.cache_layout().SequenceBytes(tokens));
   const std::vector<std::vector<int32_t>> prompt = {Ids(tokens, model.config().vocab_size, tokens)};
   std::vector<double> times;
@@ -117,15 +117,13 @@ base::Result<Measurement> MeasurePrefill(ops::Context& context, const models::Mo
   // The first run pays for memory that the later ones find there.
   times.erase(times.begin());
   Measurement m{.what = fmt::format("prefill {}", tokens), .seconds = Median(times)};
-  m.tokens_per_second = static_cast<double>(tokens) / m.seconds;
-  const double peak = limits.FlopsFor(context.kernels().name, Bf16Products(model));
-  m.limit = peak > 0 ? static_cast<double>(tokens) * peak / PrefillFlops(model, tokens) : 0;
-  m.bound_by = "arithmetic";
+  m.tokens = static_cast<double>(tokens);
+  m.flops = PrefillFlops(model, tokens);
   return m;
 }
 
-base::Result<Measurement> MeasureDecode(ops::Context& context, const models::Model& model,
-                                        const Limits& limits, const Plan& plan, int64_t batch) {
+base::Result<Measurement> MeasureDecode(ops::Context& context, const models::Model& model, const Plan& plan,
+                                        int64_t batch) {
   constexpr int64_t kSteps = 16;  // at least
   constexpr int64_t kMostSteps = 256;
   const int64_t longest = std::min(model.config().max_positions, plan.decode_prompt + kMostSteps);
@@ -149,38 +147,47 @@ base::Result<Measurement> MeasureDecode(ops::Context& context, const models::Mod
   }
   if (times.empty()) return base::BadInput("the model's context of {} is too short to decode", longest);
   Measurement m{.what = fmt::format("decode x{}", batch), .seconds = Median(times)};
-  m.tokens_per_second = static_cast<double>(batch) / m.seconds;
-  const double rows = static_cast<double>(batch);
-  const double bytes = static_cast<double>(model.streamed_bytes()) +
-                       rows * static_cast<double>(model.cache_layout().SequenceBytes(prompt));
-  const double peak = limits.FlopsFor(context.kernels().name, Bf16Products(model));
-  const double reading = limits.bandwidth > 0 ? bytes / limits.bandwidth : 0;
-  const double computing = peak > 0 ? rows * (model.FlopsPerToken(prompt) + model.HeadFlops()) / peak : 0;
-  m.bound_by = reading >= computing ? "bandwidth" : "arithmetic";
-  const double least = std::max(reading, computing);
-  m.limit = least > 0 ? rows / least : 0;
+  m.tokens = static_cast<double>(batch);
+  m.flops = m.tokens * (model.FlopsPerToken(prompt) + model.HeadFlops());
+  m.bytes = static_cast<double>(model.streamed_bytes()) +
+            m.tokens * static_cast<double>(model.cache_layout().SequenceBytes(prompt));
   return m;
+}
+
+void Judge(double bandwidth, double peak, Measurement* m) {
+  m->tokens_per_second = m->tokens / m->seconds;
+  const double reading = bandwidth > 0 ? m->bytes / bandwidth : 0, computing = peak > 0 ? m->flops / peak : 0;
+  m->bound_by = reading > computing ? "bandwidth" : "arithmetic";
+  const double least = std::max(reading, computing);
+  m->limit = least > 0 ? m->tokens / least : 0;
 }
 
 }  // namespace
 
 base::Result<std::vector<Measurement>> MeasureModel(ops::Context& context, const models::Model& model,
-                                                    const Limits& limits, const Plan& plan) {
+                                                    const Plan& plan, Limits* limits) {
   std::vector<Measurement> results;
   const double all = static_cast<double>(plan.prefills.size() + plan.batches.size());
   double done = 0;
+  const auto add = [&](base::Result<Measurement> measured) -> base::Status {
+    if (!measured.ok()) return measured.status();
+    results.push_back(std::move(*measured));
+    FT_ASSIGN_OR_RETURN(const Limits again, MeasureLimits(context.pool(), plan.bandwidth_bytes, nullptr));
+    limits->Raise(again);
+    if (plan.progress) plan.progress(++done / all);
+    return base::OkStatus();
+  };
   for (const int64_t tokens : plan.prefills) {
-    if (tokens <= model.config().max_positions) {
-      FT_ASSIGN_OR_RETURN(Measurement m, MeasurePrefill(context, model, limits, plan, tokens));
-      results.push_back(std::move(m));
+    if (tokens > model.config().max_positions) {
+      ++done;
+      continue;
     }
-    if (plan.progress) plan.progress(++done / all);
+    FT_RETURN_IF_ERROR(add(MeasurePrefill(context, model, plan, tokens)));
   }
-  for (const int64_t batch : plan.batches) {
-    FT_ASSIGN_OR_RETURN(Measurement m, MeasureDecode(context, model, limits, plan, batch));
-    results.push_back(std::move(m));
-    if (plan.progress) plan.progress(++done / all);
-  }
+  for (const int64_t batch : plan.batches)
+    FT_RETURN_IF_ERROR(add(MeasureDecode(context, model, plan, batch)));
+  const double peak = limits->FlopsFor(context.kernels().name, Bf16Products(model));
+  for (Measurement& m : results) Judge(limits->bandwidth, peak, &m);
   return results;
 }
 

@@ -19,7 +19,8 @@ struct Plan {
   std::vector<int64_t> batches = {1, 4, 16, 32};     // sequences decoding at once
   int64_t decode_prompt = 128;                       // tokens before decoding begins
   int64_t chunk = 512;
-  double seconds = 1.0;  // at least this long for each measurement
+  double seconds = 1.0;                      // at least this long for each measurement
+  size_t bandwidth_bytes = size_t{1} << 30;  // read to measure the bandwidth again
   std::function<void(double)> progress;
 };
 
@@ -27,15 +28,18 @@ struct Measurement {
   std::string what;    // "prefill 512", "decode x16"
   double seconds = 0;  // of one prefill or one decode step: the median
   double tokens_per_second = 0;
-  double limit = 0;      // tokens per second that the machine's limits allow
-  std::string bound_by;  // "arithmetic" or "bandwidth"
+  double tokens = 0, flops = 0, bytes = 0;  // of one prefill or step: made, computed, read at least
+  double limit = 0;                         // tokens per second that the machine's limits allow
+  std::string bound_by;                     // "arithmetic" or "bandwidth"
   double ratio() const { return limit > 0 ? tokens_per_second / limit : 0; }
 };
 
 // Prefill counts 2 operations for each matrix parameter a row uses, causal attention, and the head for one
 // row. A decode step must at least read the weights once and each sequence's cache, and do its arithmetic.
+// What else runs on the machine takes from its limits at times: they are measured again between the models'
+// measurements, and `limits` is raised to the most that was seen, before any ratio is taken.
 base::Result<std::vector<Measurement>> MeasureModel(ops::Context& context, const models::Model& model,
-                                                    const Limits& limits, const Plan& plan);
+                                                    const Plan& plan, Limits* limits);
 
 }  // namespace fusiontree::bench
 

@@ -1,5 +1,7 @@
 #include "checkpoint/json_events.h"
 
+#include "base/json.h"
+
 namespace fusiontree::checkpoint {
 
 using base::BadInput;
@@ -8,12 +10,7 @@ using base::Status;
 using nlohmann::json;
 
 Status ParseJson(std::string_view text, JsonEvents* events) {
-  if (text.empty()) return BadInput("it is empty, where a JSON object was expected");
-  const size_t valid = base::ValidUtf8Prefix(text);
-  if (valid != text.size()) return BadInput("it is not UTF-8 at byte {}", valid);
-  // The library takes a NUL for the end of the text and would ignore what follows it.
-  const size_t nul = text.find('\0');
-  if (nul != std::string_view::npos) return BadInput("it is not valid JSON at byte {}: NUL", nul);
+  FT_RETURN_IF_ERROR(base::CheckJsonText(text));
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string_view::npos || text[first] != '{') {
     return BadInput("it is not a JSON object: it starts with {}", Quote(text.substr(0, 16)));

@@ -78,8 +78,7 @@ class JsonEvents : public nlohmann::json::json_sax_t {
   base::Status status_;
 };
 
-// Parses all of `text`, which must be one object. Also refuses what the library lets pass: a byte order mark,
-// NUL (which it takes for the end), bytes that are not UTF-8. Errors begin with "it".
+// Parses all of `text`, which must be one object and pass base::CheckJsonText. Errors begin with "it".
 base::Status ParseJson(std::string_view text, JsonEvents* events);
 
 }  // namespace fusiontree::checkpoint

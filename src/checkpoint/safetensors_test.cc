@@ -62,7 +62,7 @@ TEST(SafetensorsHeader, NotTheJsonItShouldBe) {
   EXPECT_HAS(HeaderError("", 0), "safetensors header: it is empty");
   EXPECT_HAS(HeaderError("[]", 0), "not a JSON object");
   EXPECT_HAS(HeaderError("17", 0), "not a JSON object");
-  EXPECT_HAS(HeaderError("\xef\xbb\xbf{}", 0), "not a JSON object");
+  EXPECT_HAS(HeaderError("\xef\xbb\xbf{}", 0), "byte order mark");
   EXPECT_HAS(HeaderError("{\"a\":\"\xff\"}", 0), "not UTF-8 at byte 6");
   EXPECT_HAS(HeaderError("{\"a\":", 0), "not valid JSON at byte");
   EXPECT_HAS(HeaderError("{} {}", 0), "not valid JSON at byte");

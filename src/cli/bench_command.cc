@@ -73,7 +73,7 @@ class Bench : public Command {
     }
     starting.Finish();
     FT_ASSIGN_OR_RETURN(const int threads, engine::ChooseThreads(static_cast<int>(flags_.threads)));
-    FT_ASSIGN_OR_RETURN(const bench::Limits limits, MeasureMachine(threads));
+    FT_ASSIGN_OR_RETURN(bench::Limits limits, MeasureMachine(threads));
     base::Progress loading("loading");
     engine::EngineOptions options = flags_.EngineOptions();
     options.progress = [&loading](double fraction) { loading.Update(fraction); };
@@ -86,7 +86,7 @@ class Bench : public Command {
     plan.seconds = seconds_.value_or(1.0);
     plan.progress = [&measuring](double fraction) { measuring.Update(fraction); };
     FT_ASSIGN_OR_RETURN(const std::vector<bench::Measurement> results,
-                        bench::MeasureModel(*runtime->context, *runtime->model, limits, plan));
+                        bench::MeasureModel(*runtime->context, *runtime->model, plan, &limits));
     measuring.Finish();
     return WriteOutput(json_ ? AsJson(*runtime, limits, results, first)
                              : AsText(*runtime, limits, results, first));

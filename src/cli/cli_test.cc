@@ -154,6 +154,8 @@ TEST(IdLists, WhatIsWrongIsSaid) {
     EXPECT_EQ(lists.status().message().substr(0, 3), "ids");
   }
   bool nested;
+  EXPECT_EQ(ParseIdLists("ids", std::string("[1]\0[2]", 7), &nested).status().message(),
+            "ids: it is not valid JSON at byte 3: NUL");
   EXPECT_FALSE(ParseIdLists("ids", std::string(100000, '['), &nested).ok());
 }
 

@@ -3,8 +3,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "report/json.h"
 
 namespace fusiontree::cli {
@@ -29,7 +29,7 @@ base::Status SaveConversation(const std::string& path, const std::vector<Message
 
 base::Result<std::vector<Message>> ParseConversation(std::string_view text) {
   using nlohmann::json;
-  const json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  FT_ASSIGN_OR_RETURN(const json document, base::ParseJson(text));
   const json* list = &document;
   if (document.is_object() && document.contains("messages")) list = &document["messages"];
   if (!list->is_array()) return base::BadInput("a JSON list of messages is expected, as /save writes it");

@@ -5,7 +5,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace fusiontree::cli {
 namespace {
@@ -44,18 +45,10 @@ base::Result<std::string> ReadInput(const std::string& path) {
 base::Result<std::vector<std::vector<int32_t>>> ParseIdLists(const std::string& what, const std::string& text,
                                                              bool* nested) {
   using nlohmann::json;
-  // Ids need two levels; a deeper document is refused before it can exhaust the stack.
-  bool deep = false;
-  const json document = json::parse(
-      text,
-      [&deep](int depth, json::parse_event_t event, json&) {
-        if (event == json::parse_event_t::array_start && depth > 1) deep = true;
-        return !deep;
-      },
-      /*allow_exceptions=*/false);
-  if (deep)
-    return base::BadInput("{}: token ids are a list or a list of lists, but a deeper list was found", what);
-  if (document.is_discarded() || !document.is_array())
+  const base::Result<json> parsed = base::ParseJson(text);
+  if (!parsed.ok()) return parsed.status().WithContext(what);
+  const json& document = *parsed;
+  if (!document.is_array())
     return base::BadInput("{} must hold a JSON list of token ids or a list of such lists", what);
   if (document.empty()) return base::BadInput("{}: the list of token ids is empty", what);
   *nested = document.front().is_array();

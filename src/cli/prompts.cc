@@ -1,7 +1,8 @@
 #include "cli/prompts.h"
 
 #include <limits>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace fusiontree::cli {
 namespace {
@@ -63,7 +64,7 @@ base::Status SetKey(const std::string& key, const json& value, PromptLine* line)
 }
 
 base::Result<PromptLine> ParseLine(std::string_view text, const SamplingFlags& flags) {
-  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  FT_ASSIGN_OR_RETURN(const json object, base::ParseJson(text));
   if (!object.is_object()) return base::BadInput("a JSON object like {{\"prompt\": \"...\"}} is expected");
   if (!object.contains("prompt")) return base::BadInput("the key \"prompt\" is missing");
   PromptLine line{.text = "", .id_json = "", .flags = flags};

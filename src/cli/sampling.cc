@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <limits>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace fusiontree::cli {
 namespace {
@@ -47,7 +48,9 @@ void SamplingFlags::Declare(Options& options) {
 }
 
 base::Result<GenerationDefaults> ParseGenerationConfig(const std::string& text) {
-  const json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const base::Result<json> parsed = base::ParseJson(text);
+  if (!parsed.ok()) return parsed.status().WithContext("generation_config.json");
+  const json& document = *parsed;
   if (!document.is_object()) return base::BadInput("generation_config.json is not a JSON object");
   GenerationDefaults defaults;
   const auto sample = document.find("do_sample");

@@ -1,52 +1,14 @@
 #include "models/config_object.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <set>
+
+#include "base/json.h"
 
 namespace fusiontree::models {
 namespace {
 
 using Json = nlohmann::json;
-
-// Rejects what would make the parser recurse without bound, and duplicate keys (the last one would silently win).
-class KeyChecker : public nlohmann::json_sax<Json> {
- public:
-  std::string problem;
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool start_object(size_t) override { return Push(); }
-  bool end_object() override { return Pop(); }
-  bool start_array(size_t) override { return Push(); }
-  bool end_array() override { return Pop(); }
-  bool key(string_t& name) override {
-    if (keys_.back().insert(name).second) return true;
-    problem = fmt::format("the key \"{}\" stands there twice", name);
-    return false;
-  }
-  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception&) override {
-    problem = fmt::format("not valid JSON at byte {}", position);
-    return false;
-  }
-
- private:
-  bool Push() {
-    keys_.emplace_back();
-    if (keys_.size() <= 64) return true;
-    problem = "nested deeper than 64 levels";
-    return false;
-  }
-  bool Pop() {
-    keys_.pop_back();
-    return true;
-  }
-  std::vector<std::set<std::string>> keys_;
-};
 
 std::string Shown(const Json& value) {
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -85,10 +47,10 @@ const std::string& ConfigObject::where() const { return state_->where; }
 bool ConfigObject::SameAs(const ConfigObject& other) const { return state_->json == other.state_->json; }
 
 base::Result<ConfigObject> ConfigObject::Parse(std::string_view text, std::string where) {
-  KeyChecker checker;
-  if (!Json::sax_parse(text.begin(), text.end(), &checker)) return base::BadInput("{}: {}", where, checker.problem);
+  base::Result<Json> json = base::ParseJson(text);
+  if (!json.ok()) return json.status().WithContext(where);
   auto state = std::make_unique<State>();
-  state->json = Json::parse(text.begin(), text.end(), nullptr, false);
+  state->json = std::move(*json);
   state->where = std::move(where);
   if (!state->json.is_object()) return base::BadInput("{}: expected a JSON object", state->where);
   return ConfigObject(std::move(state));
@@ -131,7 +93,8 @@ base::Result<int64_t> ConfigObject::PositiveOr(const std::string& key, int64_t f
 base::Result<double> ConfigObject::NumberOr(const std::string& key, double fallback) {
   const Json* value = state_->Find(key);
   if (value == nullptr) return fallback;
-  if (!value->is_number() || !std::isfinite(value->get<double>())) return state_->Wrong(key, "a finite number");
+  if (!value->is_number() || !std::isfinite(value->get<double>()))
+    return state_->Wrong(key, "a finite number");
   return value->get<double>();
 }
 
@@ -189,8 +152,8 @@ void ConfigObject::Ignore(std::string_view key) { state_->known.emplace(key); }
 base::Status ConfigObject::RequireNeutral(const std::string& key, bool one_is_neutral) {
   const Json* value = state_->Find(key);
   if (value == nullptr || Neutral(*value, one_is_neutral)) return base::OkStatus();
-  return base::BadInput("{}: \"{}\": {} is not supported: it changes what the model computes", state_->where, key,
-                        Shown(*value));
+  return base::BadInput("{}: \"{}\": {} is not supported: it changes what the model computes", state_->where,
+                        key, Shown(*value));
 }
 
 base::Status ConfigObject::RefuseUnknown() {

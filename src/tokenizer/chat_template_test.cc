@@ -235,7 +235,9 @@ TEST(ChatTemplateSafety, JsonIsRefusedInOneSentence) {
             "the JSON text holds an integer beyond 64 bits (18446744073709551615)");
   EXPECT_EQ(refused("123456789012345678901234567890"),
             "the JSON text holds an integer beyond 64 bits (123456789012345678901234567890)");
-  for (const char* json : {"", "{", "[1,]", "\"\xff\"", "\"\\ud800\"", "nul", "[1] 2", "{\"a\" 1}"}) {
+  EXPECT_EQ(refused(""), "the JSON text: it is empty, where JSON was expected");
+  EXPECT_EQ(refused("\"\xff\""), "the JSON text: it is not UTF-8 at byte 1");
+  for (const char* json : {"{", "[1,]", "\"\\ud800\"", "nul", "[1] 2", "{\"a\" 1}"}) {
     EXPECT_TRUE(refused(json).starts_with("the JSON text holds no valid JSON at byte "))
         << json << refused(json);
   }

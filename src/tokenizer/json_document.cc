@@ -2,12 +2,12 @@
 
 #include <vector>
 
+#include "base/json.h"
+
 namespace fusiontree::tokenizer {
 namespace {
 
 using nlohmann::json;
-
-constexpr size_t kMaxDepth = 64;  // real files reach about ten
 
 // Builds a JSON value from the parser's events; the first error ends the parse.
 class Builder : public nlohmann::json_sax<json> {
@@ -146,7 +146,8 @@ class Builder : public nlohmann::json_sax<json> {
   }
   bool Open(json empty) {
     if (mode_ != Mode::kNormal) return Value(nullptr);
-    if (stack_.size() == kMaxDepth) return Fail(base::BadInput("nested more than {} deep", kMaxDepth));
+    if (stack_.size() == base::kMaxJsonDepth)
+      return Fail(base::BadInput("it is nested deeper than {} levels", base::kMaxJsonDepth));
     const bool model = stack_.size() == 1 && stack_[0]->is_object() && key_ == "model";
     stack_.push_back(Place(std::move(empty)));
     if (model) in_model_ = true;
@@ -172,19 +173,13 @@ class Builder : public nlohmann::json_sax<json> {
 }  // namespace
 
 base::Result<TokenizerDocument> ParseTokenizerDocument(std::string_view text, Vocabulary* vocabulary) {
+  FT_RETURN_IF_ERROR(base::CheckJsonText(text).WithContext("tokenizer.json"));
   TokenizerDocument document;
   Builder builder(&document, vocabulary);
   if (!json::sax_parse(text.begin(), text.end(), &builder))
     return builder.status().WithContext("tokenizer.json");
   document.rest = builder.TakeRoot();
   return document;
-}
-
-base::Result<json> ParseJson(std::string_view text, std::string_view what) {
-  Builder builder(nullptr, nullptr);
-  if (!json::sax_parse(text.begin(), text.end(), &builder))
-    return builder.status().WithContext(std::string(what));
-  return builder.TakeRoot();
 }
 
 base::Result<JsonObject> JsonObject::Of(const json& value, std::string path) {

@@ -27,9 +27,6 @@ struct TokenizerDocument {
 // integer or is twice there, a merge that is no pair.
 base::Result<TokenizerDocument> ParseTokenizerDocument(std::string_view text, Vocabulary* vocabulary);
 
-// A small JSON text, with the same errors; `what` names it.
-base::Result<nlohmann::json> ParseJson(std::string_view text, std::string_view what);
-
 // One JSON object being read: typed look-ups with errors that name the path, and in the end the keys nobody
 // asked for.
 class JsonObject {

@@ -1,9 +1,9 @@
 #include "tokenizer/json_reader.h"
 
-#include <nlohmann/json.hpp>
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/json.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/json_document.h"
 #include "tokenizer/json_steps.h"
@@ -223,6 +223,12 @@ base::Status ReadRest(TokenizerDocument* document, const json& config, Parts* pa
   return root.CheckAllKnown();
 }
 
+base::Result<json> ParseFile(std::string_view text, const char* name) {
+  base::Result<json> value = base::ParseJson(text);
+  if (!value.ok()) return value.status().WithContext(name);
+  return value;
+}
+
 }  // namespace
 
 base::Result<Parts> ReadTokenizerJson(std::string_view tokenizer_json, const ConfigTexts& texts) {
@@ -231,20 +237,20 @@ base::Result<Parts> ReadTokenizerJson(std::string_view tokenizer_json, const Con
                       ParseTokenizerDocument(tokenizer_json, parts.vocabulary.get()));
   json config = json::object();
   if (!texts.tokenizer_config.empty()) {
-    FT_ASSIGN_OR_RETURN(config, ParseJson(texts.tokenizer_config, "tokenizer_config.json"));
+    FT_ASSIGN_OR_RETURN(config, ParseFile(texts.tokenizer_config, "tokenizer_config.json"));
     if (!config.is_object()) return base::BadInput("tokenizer_config.json: expected an object");
   }
   const base::Status status = ReadRest(&document, config, &parts);
   if (!status.ok()) return status.WithContext("tokenizer.json");
   FT_RETURN_IF_ERROR(ReadNamedTokens(config, "tokenizer_config.json", &parts));
   if (!texts.special_tokens_map.empty()) {
-    FT_ASSIGN_OR_RETURN(const json map, ParseJson(texts.special_tokens_map, "special_tokens_map.json"));
+    FT_ASSIGN_OR_RETURN(const json map, ParseFile(texts.special_tokens_map, "special_tokens_map.json"));
     if (!map.is_object()) return base::BadInput("special_tokens_map.json: expected an object");
     FT_RETURN_IF_ERROR(ReadNamedTokens(map, "special_tokens_map.json", &parts));
   }
   FT_RETURN_IF_ERROR(ReadChatTemplate(config, "tokenizer_config.json", &parts));
   if (!texts.chat_template_json.empty() && parts.chat_template.empty()) {
-    FT_ASSIGN_OR_RETURN(const json chat, ParseJson(texts.chat_template_json, "chat_template.json"));
+    FT_ASSIGN_OR_RETURN(const json chat, ParseFile(texts.chat_template_json, "chat_template.json"));
     if (!chat.is_object()) return base::BadInput("chat_template.json: expected an object");
     FT_RETURN_IF_ERROR(ReadChatTemplate(chat, "chat_template.json", &parts));
   }

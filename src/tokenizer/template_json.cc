@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "tokenizer/template_value.h"
 
 namespace fusiontree::tokenizer {
@@ -108,6 +109,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
 }  // namespace
 
 Result<TemplateValue> TemplateValue::FromJson(std::string_view json, TextOrigin origin) {
+  FT_RETURN_IF_ERROR(base::CheckJsonText(json).WithContext("the JSON text"));
   Builder builder(origin);
   if (!nlohmann::json::sax_parse(json.begin(), json.end(), &builder)) {
     return BadInput("the JSON text holds {}", builder.problem().empty() ? "an error" : builder.problem());

@@ -1,10 +1,10 @@
 #include "verify/oracle_config.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/bytes.h"
+#include "base/json.h"
 #include "tensor/dequantise.h"
 
 namespace fusiontree::verify {
@@ -95,7 +95,9 @@ std::vector<double> FolderFrequencies(const json& config, const OracleConfig& ou
 Result<OracleConfig> ReadFolder(const Checkpoint& checkpoint) {
   FT_ASSIGN_OR_RETURN(const std::optional<std::string> text, checkpoint.ReadText("config.json"));
   if (!text) return BadInput("{} has no config.json", base::Quote(checkpoint.path()));
-  const json config = json::parse(*text, nullptr, false);
+  const Result<json> parsed = base::ParseJson(*text);
+  if (!parsed.ok()) return parsed.status().WithContext("config.json of " + base::Quote(checkpoint.path()));
+  const json& config = *parsed;
   if (!config.is_object())
     return BadInput("config.json of {} is not a JSON object", base::Quote(checkpoint.path()));
   std::string family = Text(config, "model_type");
