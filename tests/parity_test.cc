@@ -21,10 +21,12 @@ namespace {
 namespace fs = std::filesystem;
 const fs::path kParity = fs::path(FUSIONTREE_TESTDATA) / "parity";
 
-std::vector<std::string> Names() {
+const fs::path kGguf = fs::path(FUSIONTREE_TESTDATA) / "gguf";
+
+std::vector<std::string> Names(const fs::path& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(kParity))
-    if (entry.is_directory()) names.push_back(entry.path().filename());
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_directory() || entry.path().extension() == ".gguf") names.push_back(entry.path().stem());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -89,8 +91,9 @@ struct HiddenStates : ops::Probe {
 
 class Parity : public testing::TestWithParam<std::string> {
  protected:
-  void Load(models::ComputeType compute) {
-    auto opened = checkpoint::Checkpoint::Open((kParity / GetParam()).string());
+  void Load(models::ComputeType compute) { Load(compute, kParity / GetParam()); }
+  void Load(models::ComputeType compute, const fs::path& path) {
+    auto opened = checkpoint::Checkpoint::Open(path.string());
     ASSERT_TRUE(opened.ok()) << opened.status().message();
     checkpoint_.emplace(std::move(opened).value());
     models::ModelOptions options;
@@ -181,7 +184,28 @@ TEST_P(Parity, ErrorInFileTypeIsNoLargerThanThatOfTransformers) {
   EXPECT_LE(std::sqrt(ours / static_cast<double>(count)), std::sqrt(theirs / static_cast<double>(count)));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Parity, testing::ValuesIn(Names()), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, Parity, testing::ValuesIn(Names(kParity)), [](const auto& test) { return test.param; });
+
+// The same weights in a GGUF file (tools/hf_to_gguf.py): row order of llama files, biases, windows, scalings.
+class GgufParity : public Parity {};
+
+TEST_P(GgufParity, SameLogitsAsTheFolder) {
+  const Golden golden(kParity / GetParam() / "golden.safetensors");
+  const std::vector<int32_t> ids = golden.Ids("ids");
+  ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kF32));
+  const std::vector<float> folder = Logits(ids, 512);
+  ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kF32, kGguf / (GetParam() + ".gguf")));
+  const std::vector<float> file = Logits(ids, 512);
+  ASSERT_EQ(file.size(), folder.size());
+  if (GetParam() == "llama3_rope") {  // a GGUF file holds the scaling as rounded divisors of the frequencies
+    const std::vector<float> expected = golden.Get<float>("logits");
+    EXPECT_LE(MaxDifference(file, expected), 1e-4 * Deviation(expected));
+  } else {
+    EXPECT_EQ(std::memcmp(file.data(), folder.data(), file.size() * sizeof(float)), 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GgufParity, testing::ValuesIn(Names(kGguf)), [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace fusiontree
