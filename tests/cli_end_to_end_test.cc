@@ -157,6 +157,13 @@ TEST_F(Cli, LogitsAreTheSameBytesWhateverTheSchedule) {
   }
   EXPECT_EQ(Call("logits @tiny --ids - -o c.st", "[1, 2, 3]").code, 0);
   EXPECT_EQ(Call("logits @tiny -p 'abc' -o d.st").code, 0);
+  // verify reads what logits wrote, of one text and of several.
+  EXPECT_EQ(Call("logits @tiny --ids - --hidden -o many.st", "[[1, 2, 3], [4, 5]]").code, 0);
+  for (const char* dump : {"a.st", "many.st"}) {
+    const Outcome o = Call("verify @tiny --against @" + std::string(dump));
+    EXPECT_EQ(o.code, 0) << o.err << o.out;
+  }
+  EXPECT_NE(Call("verify @tiny --against @many.st").out.find("hidden_1_0"), std::string::npos);
 }
 
 TEST_F(Cli, VerifyInspectBenchAndTokenizerRun) {

@@ -29,7 +29,11 @@ MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Decode
   for (const checkpoint::TensorInfo& tensor : checkpoint.tensors()) {
     const bool matrix = tensor.shape.size() > 1;
     const int64_t bytes = matrix ? MatrixBytes(tensor.type, dtype) : 4;
-    need.weights += static_cast<double>(tensor.elements()) * static_cast<double>(bytes);
+    // Matrices lie in panels of whole rows.
+    const int64_t rows =
+        matrix ? (tensor.shape[0] + kernels::kPanel - 1) / kernels::kPanel * kernels::kPanel : 1;
+    const int64_t elements = matrix ? tensor.elements() / tensor.shape[0] * rows : tensor.elements();
+    need.weights += static_cast<double>(elements) * static_cast<double>(bytes);
     if (!matrix) continue;
     by_size[bytes] += tensor.elements();
     const bool rounds =

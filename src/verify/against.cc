@@ -98,7 +98,7 @@ Status CompareDump(Setup* setup, const Dump& dump, const std::string& suffix, do
   for (int64_t k = 0; hidden && k <= layers; ++k) {
     const auto [layer, op] = ProbeOfHidden(k, layers);
     FT_ASSIGN_OR_RETURN(const Rows engine, recorder.Take(layer, op));
-    report->layers.push_back(Compare(fmt::format("hidden_{}", k), Meaning(k, layers),
+    report->layers.push_back(Compare(fmt::format("hidden{}_{}", suffix, k), Meaning(k, layers),
                                      dump.hidden[static_cast<size_t>(k)], engine, tolerance));
   }
   FT_ASSIGN_OR_RETURN(const Rows engine, recorder.Take(-1, "logits"));

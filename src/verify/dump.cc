@@ -92,15 +92,17 @@ class Reader {
   size_t taken_ = 0;
 };
 
-Result<Dump> ReadOne(Reader* reader, const std::string& suffix, bool with_hidden) {
+Result<Dump> ReadOne(Reader* reader, const std::string& suffix) {
   Dump out;
   FT_RETURN_IF_ERROR(reader->Ids("ids" + suffix, &out.ids));
   const int64_t rows = static_cast<int64_t>(out.ids.size());
   FT_RETURN_IF_ERROR(reader->Values("logits" + suffix, rows, &out.vocab_size, &out.logits));
-  for (int64_t k = 0; with_hidden && reader->Has(fmt::format("hidden_{}", k)); ++k) {
+  const auto hidden = [&] { return fmt::format("hidden{}_{}", suffix, out.hidden.size()); };
+  while (reader->Has(hidden())) {
     int64_t columns = 0;
-    out.hidden.emplace_back();
-    FT_RETURN_IF_ERROR(reader->Values(fmt::format("hidden_{}", k), rows, &columns, &out.hidden.back()));
+    std::vector<float> values;
+    FT_RETURN_IF_ERROR(reader->Values(hidden(), rows, &columns, &values));
+    out.hidden.push_back(std::move(values));
   }
   return out;
 }
@@ -111,11 +113,11 @@ Result<std::vector<Dump>> ReadDumps(const std::string& path) {
   FT_ASSIGN_OR_RETURN(Reader reader, Reader::Open(path));
   std::vector<Dump> out;
   if (reader.Has("ids")) {
-    FT_ASSIGN_OR_RETURN(Dump dump, ReadOne(&reader, "", true));
+    FT_ASSIGN_OR_RETURN(Dump dump, ReadOne(&reader, ""));
     out.push_back(std::move(dump));
   } else {
     do {
-      FT_ASSIGN_OR_RETURN(Dump dump, ReadOne(&reader, fmt::format("_{}", out.size()), false));
+      FT_ASSIGN_OR_RETURN(Dump dump, ReadOne(&reader, fmt::format("_{}", out.size())));
       out.push_back(std::move(dump));
     } while (reader.Has(fmt::format("ids_{}", out.size())));
   }

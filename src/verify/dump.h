@@ -19,7 +19,7 @@ struct Dump {
 };
 
 // `path`: a safetensors file with ids [T] i64, logits [T, V] and, if given, hidden_0 ... hidden_n [T, H]
-// (f32, f16 or bf16); or with ids_0, logits_0, ids_1, ... of several texts, without hidden states. Any other
+// (f32, f16 or bf16); or, of several texts, with ids_0, logits_0, hidden_0_0 ..., ids_1, .... Any other
 // tensor is an error.
 base::Result<std::vector<Dump>> ReadDumps(const std::string& path);
 
