@@ -160,39 +160,20 @@ def run_vllm(args):
     return result
 
 
-def number(entry):
-    """The tokens per second in a number or an object that holds it."""
-    if isinstance(entry, (int, float)):
-        return float(entry)
-    for key in ("tokens_per_second", "tokens_per_s", "tok_per_s", "tok/s", "tps"):
-        if isinstance(entry, dict) and isinstance(entry.get(key), (int, float)):
-            return float(entry[key])
-    return None
-
-
-def series(value, keys):
-    """{size: tok/s} from a list of objects with a size in them, or from an object keyed by size."""
-    if isinstance(value, dict):
-        pairs = [(key, value[key]) for key in value]
-    else:
-        pairs = [(next((e[k] for k in keys if k in e), None), e) for e in value or () if isinstance(e, dict)]
-    return {int(size): number(entry) for size, entry in pairs if str(size).isdigit() and number(entry) is not None}
-
-
 def run_ours(args):
     command = [args.binary, "bench", args.model, "--json", "--threads", str(args.threads)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
     report = json.loads(done.stdout)
-    result = {
-        "version": str(report.get("version", "")) + (f", {report['isa']}" if report.get("isa") else ""),
-        "prefill": series(report.get("prefill"), ("tokens", "prompt", "size", "n")),
-        "decode": series(report.get("decode"), ("batch", "size", "n")),
-        "limits": report.get("limits"),
+    speed = {entry["what"]: entry["tokens_per_second"] for entry in report["results"]}
+    return {
+        "version": report["isa"],
+        "prefill": {tokens: speed[f"prefill {tokens}"] for tokens in args.prefill if f"prefill {tokens}" in speed},
+        "decode": {size: speed[f"decode x{size}"] for size in args.batch if f"decode x{size}" in speed},
+        "limits": report["limits"],
+        "peak_mb": report["peak_resident_bytes"] / 2**20,
     }
-    peak = next((report[k] for k in ("peak_resident_bytes", "resident_bytes") if isinstance(report.get(k), (int, float))), None)
-    return result | ({"peak_mb": peak / 2**20} if peak else {})
 
 
 WORKERS = {"ours": run_ours, "llama": run_llama, "torch": run_torch, "vllm": run_vllm}
