@@ -8,6 +8,8 @@
 
 namespace fusiontree::base {
 
+constexpr const char* kProgramVersion = "0.1.0";
+
 // Raised whenever a change alters any bit of any result.
 constexpr int kNumericsVersion = 1;
 

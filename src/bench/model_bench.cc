@@ -56,10 +56,12 @@ class Runner {
     hidden_.resize(static_cast<size_t>(batch.rows() * model_.hidden_stride()));
     ok_.resize(static_cast<size_t>(batch.rows()));
     model_.Forward(context_, batch, hidden_.data(), ok_.data());
+    FT_RETURN_IF_ERROR(model_.status());
     if (!head) return base::OkStatus();
     const int64_t count = static_cast<int64_t>(rows_.size());
     logits_.resize(static_cast<size_t>(count * model_.logits_stride()));
     model_.Head(context_, hidden_.data(), rows_.data(), count, logits_.data());
+    FT_RETURN_IF_ERROR(model_.status());
     next_.assign(states_.size(), {});
     for (size_t s = 0; s < states_.size(); ++s) {
       const float* row = logits_.data() + static_cast<int64_t>(s) * model_.logits_stride();

@@ -16,7 +16,8 @@ class SequenceState {
   // `clear_from(block, slot)` sets the slots from `slot` on of one KV block to zero, as if never written.
   using ClearFrom = void (*)(void* block, int64_t slot, int64_t head_dim);
   SequenceState(BlockPool* pool, ClearFrom clear_from, int64_t head_dim);
-  ~SequenceState();
+  virtual ~SequenceState();
+  SequenceState(SequenceState&& other);  // leaves `other` empty
   SequenceState(const SequenceState&) = delete;
   SequenceState& operator=(const SequenceState&) = delete;
 

@@ -62,6 +62,8 @@ class Bench : public Command {
     options.Flag("--json", "everything as JSON", &json_);
   }
 
+  void UseRanks(parallel::Communicator* communicator) override { flags_.communicator = communicator; }
+
   base::Status Run() override {
     if (first_token_) return RunFirstToken();
     FirstToken first;

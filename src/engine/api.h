@@ -12,6 +12,10 @@
 
 #include "base/status.h"
 
+namespace fusiontree::parallel {
+class Communicator;
+}
+
 namespace fusiontree::engine {
 
 struct EngineOptions {
@@ -24,6 +28,8 @@ struct EngineOptions {
   int64_t max_sequences = 64;  // that run at once; others wait
   size_t cache_bytes = 0;      // 0: half of the memory that is free after loading
   std::function<void(double)> progress;  // of loading, 0..1
+  // Ranks that run the model together, this being rank 0 and the others in Follow (engine/ranks.h); null: one rank.
+  parallel::Communicator* communicator = nullptr;
 };
 
 struct Sampling {

@@ -201,6 +201,7 @@ class StepEngine : public Engine {
     std::vector<float> hidden(static_cast<size_t>(batch.rows() * model().hidden_stride()));
     std::vector<uint8_t> row_ok(static_cast<size_t>(batch.rows()));
     model().Forward(context, batch, hidden.data(), row_ok.data());
+    if (!model().status().ok()) return FailAll(members);
     std::vector<int64_t> rows;
     std::vector<Active*> sampled;
     bool failed = false;
@@ -219,6 +220,7 @@ class StepEngine : public Engine {
     std::vector<float>& logits = logits_;
     logits.resize(static_cast<size_t>(stride) * rows.size());
     model().Head(context, hidden.data(), rows.data(), static_cast<int64_t>(rows.size()), logits.data());
+    if (!model().status().ok()) return FailAll(members);
     std::vector<int32_t> tokens(rows.size(), -1);
     context.For(static_cast<int64_t>(rows.size()), 1, 2, [&](int, base::Range share) {
       for (int64_t i = share.begin; i < share.end; ++i) {
@@ -240,6 +242,10 @@ class StepEngine : public Engine {
         Accept(sampled[i], tokens[i]);
       }
     }
+  }
+
+  void FailAll(const std::vector<Active*>& members) {
+    for (Active* member : members) Finish(member, FinishReason::kFailed, model().status());
   }
 
   void Accept(Active* active, int32_t token) {

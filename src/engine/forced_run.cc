@@ -21,6 +21,7 @@ base::Status OneForward(ops::Context& context, const models::Model& model, const
   std::vector<float> hidden(static_cast<size_t>(batch.rows() * model.hidden_stride()));
   std::vector<uint8_t> row_ok(static_cast<size_t>(batch.rows()));
   model.Forward(context, batch, hidden.data(), row_ok.data());
+  FT_RETURN_IF_ERROR(model.status());
   if (std::count(row_ok.begin(), row_ok.end(), 0) > 0) return NameNonFinite(context, model, batch);
   std::vector<float> logits(static_cast<size_t>(std::min(kHeadRows, batch.rows()) * model.logits_stride()));
   size_t span = 0;
@@ -29,6 +30,7 @@ base::Status OneForward(ops::Context& context, const models::Model& model, const
     std::vector<int64_t> rows(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) rows[static_cast<size_t>(i)] = first + i;
     model.Head(context, hidden.data(), rows.data(), count, logits.data());
+    FT_RETURN_IF_ERROR(model.status());
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = first + i;
       while (row >= batch.spans[span].first_row + batch.spans[span].count) ++span;

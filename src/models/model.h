@@ -45,6 +45,9 @@ class Model {
   virtual double FlopsPerToken(int64_t context) const = 0;  // matrices + causal attention, without the head
   virtual double HeadFlops() const = 0;          // of one row of logits
 
+  // Of a model cut over ranks: why its last Forward or Head was given up.
+  virtual base::Status status() const { return base::OkStatus(); }
+
   virtual std::unique_ptr<cache::SequenceState> NewSequence(cache::BlockPool* pool) const = 0;
 
   // Row strides in floats, whole panels: >= hidden size and >= vocabulary size; what lies past them is zero.

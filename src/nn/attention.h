@@ -8,6 +8,7 @@
 
 #include "ops/attention.h"
 #include "ops/linear.h"
+#include "nn/parallel_linear.h"
 
 namespace fusiontree::nn {
 
@@ -18,7 +19,8 @@ struct AttentionWeights {
   const float* q_norm = nullptr;  // [d] or null
   const float* k_norm = nullptr;
   float norm_eps = 0.0f;
-  ops::AttentionShape shape;
+  ops::AttentionShape shape;  // of this rank's heads
+  Part q_part, kv_part;       // these in the whole model, in columns
 };
 
 // Memory of one forward's attention, reused by every layer. T rows.

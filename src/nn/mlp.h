@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "nn/parallel_linear.h"
 #include "ops/linear.h"
 
 namespace fusiontree::nn {
@@ -11,6 +12,7 @@ namespace fusiontree::nn {
 struct MlpWeights {
   ops::Matrix gate_up;  // panels alternate: gate 0, up 0, gate 1, ...
   ops::Matrix down;
+  Part part;  // of the intermediate width that this rank holds
 };
 
 struct MlpSpace {

@@ -18,6 +18,7 @@ constexpr int64_t kTilesPerThread = 4;
 struct Tile {
   const KvSpan* span;
   int64_t kv_head;
+  int64_t first_head, heads;     // its query heads
   int64_t first_query, queries;  // within the span
   int64_t key_begin, key_end;    // keys any row sees; key_begin is a split point
   int64_t splits() const { return (key_end - key_begin + kernels::kSplitKeys - 1) / kernels::kSplitKeys; }
@@ -37,7 +38,6 @@ struct Work {
   const AttentionShape& shape;
   const float* q;
   int64_t q_stride;
-  int64_t group;  // query heads a KV head
   int64_t acc_stride;
   float scale;
   const kernels::Table& table;
@@ -47,10 +47,10 @@ struct Work {
     args.blocks = tile.span->blocks[static_cast<size_t>(tile.kv_head)].data();
     args.key_begin = tile.key_begin + split * kernels::kSplitKeys;
     args.key_end = std::min(tile.key_end, args.key_begin + kernels::kSplitKeys);
-    args.q = q + (tile.span->first_row + tile.first_query) * q_stride + tile.kv_head * group * shape.head_dim;
+    args.q = q + (tile.span->first_row + tile.first_query) * q_stride + tile.first_head * shape.head_dim;
     args.q_stride = q_stride;
     args.queries = tile.queries;
-    args.heads = group;
+    args.heads = tile.heads;
     args.d = shape.head_dim;
     args.first_position = tile.span->first_position + tile.first_query;
     args.window = shape.window;
@@ -63,27 +63,30 @@ struct Work {
     table.attention[shape.kind].split(&args);
   }
   void Merge(const Tile& tile, const State& state, const State& part) const {
-    table.attention_merge(tile.queries * group, shape.head_dim, acc_stride, state.max, state.sum, state.acc, part.max,
+    table.attention_merge(tile.queries * tile.heads, shape.head_dim, acc_stride, state.max, state.sum, state.acc, part.max,
                           part.sum, part.acc);
   }
   void Finish(const Tile& tile, const State& state, float* out, int64_t out_stride) const {
-    table.attention_finish(tile.queries, group, shape.head_dim, acc_stride, state.sum, state.acc,
+    table.attention_finish(tile.queries, tile.heads, shape.head_dim, acc_stride, state.sum, state.acc,
                            out + (tile.span->first_row + tile.first_query) * out_stride +
-                               tile.kv_head * group * shape.head_dim,
+                               tile.first_head * shape.head_dim,
                            out_stride);
   }
 };
 
-std::vector<Tile> MakeTiles(const AttentionShape& shape, const std::vector<KvSpan>& spans, int64_t group) {
+std::vector<Tile> MakeTiles(const AttentionShape& shape, const std::vector<KvSpan>& spans) {
   std::vector<Tile> tiles;
-  const int64_t most = std::max<int64_t>(1, kernels::kAttentionRows / group);
+  const int64_t most = std::max<int64_t>(1, kernels::kAttentionRows / shape.group);
   for (const KvSpan& span : spans) {
     for (int64_t query = 0; query < span.count; query += most) {
       const int64_t queries = std::min(most, span.count - query), position = span.first_position + query;
       int64_t first_key = shape.window > 0 ? std::max<int64_t>(0, position - shape.window + 1) : 0;
       first_key = first_key / kernels::kSplitKeys * kernels::kSplitKeys;
-      for (int64_t head = 0; head < shape.kv_heads; ++head)
-        tiles.push_back({&span, head, query, queries, first_key, position + queries});
+      for (int64_t kv = 0; kv < shape.kv_heads; ++kv) {
+        const int64_t first = std::max<int64_t>(0, kv * shape.group - shape.first_query);
+        const int64_t end = std::min(shape.heads, (kv + 1) * shape.group - shape.first_query);
+        tiles.push_back({&span, kv, first, end - first, query, queries, first_key, position + queries});
+      }
     }
   }
   return tiles;
@@ -152,12 +155,12 @@ void WriteKv(Context& context, const AttentionShape& shape, const std::vector<Kv
 
 void Attention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans, const float* q,
                int64_t q_stride, float* out, int64_t out_stride) {
-  const int64_t acc_stride = PaddedColumns(shape.head_dim), group = shape.heads / shape.kv_heads;
-  FT_CHECK(group <= kernels::kAttentionRows && shape.head_dim <= kernels::kMaxHeadDim);
+  const int64_t acc_stride = PaddedColumns(shape.head_dim);
+  FT_CHECK(shape.group <= kernels::kAttentionRows && shape.head_dim <= kernels::kMaxHeadDim);
   FT_CHECK(2 * StateFloats(acc_stride) * sizeof(float) <= kOpScratchBytes);
   const float scale = static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(shape.head_dim)));
-  const Work work{shape, q, q_stride, group, acc_stride, scale, context.kernels()};
-  const std::vector<Tile> tiles = MakeTiles(shape, spans, group);
+  const Work work{shape, q, q_stride, acc_stride, scale, context.kernels()};
+  const std::vector<Tile> tiles = MakeTiles(shape, spans);
   const int64_t count = static_cast<int64_t>(tiles.size());
   std::vector<int64_t> first_split(tiles.size() + 1, 0);
   for (size_t i = 0; i < tiles.size(); ++i) first_split[i + 1] = first_split[i] + tiles[i].splits();

@@ -1,6 +1,6 @@
 // Causal attention of a ragged batch over paged keys and values (R4 of docs/numerics.md), and what prepares it.
 //
-// Shapes: T rows of the batch, n_h query heads, n_kv KV heads, d head size. Query head h uses KV head h·n_kv/n_h.
+// Shapes: T rows of the batch, n_h query heads, n_kv KV heads, d head size.
 // Scores are held for one tile of at most 64 rows by 64 keys, never T×T. Cost: 4·d flops a visible (query head, key)
 // pair; keys and values are read once per tile of queries.
 #ifndef FUSIONTREE_OPS_ATTENTION_H_
@@ -39,10 +39,13 @@ struct KvSpan {
   std::vector<std::vector<void*>> blocks;
 };
 
+// The heads are those of this rank; its query head h uses its KV head (first_query + h) / group.
 struct AttentionShape {
   kernels::AttentionKind kind;
   int64_t heads, kv_heads, head_dim;
-  int64_t window;  // 0: sees all
+  int64_t window;           // 0: sees all
+  int64_t group;            // query heads of the whole model that share a KV head
+  int64_t first_query = 0;  // place of query head 0 among those of KV head 0
 };
 
 // Stores k, v [T, stride] (heads side by side) at the spans' positions, rounded to the cache type.

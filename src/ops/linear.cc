@@ -63,6 +63,7 @@ void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::E
   const kernels::MatrixOps& ops = context.kernels().matrix[matrix.kind];
   const int64_t unit = epilogue == kernels::kSiluMul ? 2 : 1;
   FT_CHECK(matrix.panels % unit == 0 && out_stride >= matrix.panels / unit * kernels::kPanel);
+  if (matrix.panels == 0) return;  // a rank without vocabulary
   const int64_t groups = (rows.m + ops.rows_per_group - 1) / ops.rows_per_group;
   // Threads split panels; where these are fewer than the threads, also row groups.
   const int threads = context.pool().size();

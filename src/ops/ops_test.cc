@@ -42,7 +42,7 @@ std::vector<float> Attend(int threads, kernels::AttentionKind kind, int64_t quer
   base::ThreadPool pool(threads);
   Context context(&pool, kernels::RefTable());
   Cache cache(context.kernels().attention[kind], kv_heads, positions, d, 3);
-  const AttentionShape shape{kind, heads, kv_heads, d, window};
+  const AttentionShape shape{kind, heads, kv_heads, d, window, heads / kv_heads};
   cache.span.first_row = 0;
   cache.span.count = positions;
   cache.span.first_position = 0;

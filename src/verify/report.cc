@@ -111,8 +111,8 @@ std::string Table(const InvarianceReport& report) {
   std::string out = fmt::format("{} ({}), {} of {}, logits of {} tokens each, compared by memcmp\n",
                                 report.model, report.family, Plural(report.texts, "text"),
                                 Plural(report.positions, "position"), report.vocab_size);
-  out += fmt::format("threads {{{}}}; batch {{{}}}; prefill {{{}}}\n", join(report.threads),
-                     join(report.batches), join(report.chunks));
+  out += fmt::format("ranks {{{}}}; threads {{{}}}; batch {{{}}}; prefill {{{}}}\n", join(report.ranks),
+                     join(report.threads), join(report.batches), join(report.chunks));
   out += fmt::format("{:<11} {:<12} {:<6} {:>10} {:>12} {:>10} {:>10}\n", "isa", "type", "cache",
                      "conditions", "comparisons", "rows off", "bits off");
   int64_t comparisons = 0, bits = 0;
@@ -180,7 +180,7 @@ std::string Json(const InvarianceReport& report) {
   ordered_json out = {
       {"ok", report.ok()},         {"model", report.model},         {"family", report.family},
       {"texts", report.texts},     {"positions", report.positions}, {"vocab_size", report.vocab_size},
-      {"threads", report.threads}, {"batches", report.batches},     {"chunks", report.chunks},
+      {"ranks", report.ranks},     {"threads", report.threads}, {"batches", report.batches},     {"chunks", report.chunks},
       {"skipped", report.skipped}};
   out["combinations"] = ordered_json::array();
   for (const InvarianceCombination& c : report.combinations)

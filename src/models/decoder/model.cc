@@ -1,11 +1,14 @@
 #include "models/decoder/model.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <map>
 
 #include "models/decoder/family.h"
 #include "models/decoder/weight_map.h"
 #include "nn/kv_view.h"
+#include "parallel/tree.h"
 
 namespace fusiontree::models {
 
@@ -15,12 +18,22 @@ struct DecoderModel::Plan {
 };
 
 DecoderModel::DecoderModel(const checkpoint::Checkpoint& checkpoint, DecoderConfig config, const ModelOptions& options,
-                           const kernels::Table& table)
-    : config_(std::move(config)), table_(table), store_(checkpoint, table, options.compute), cache_type_(options.cache) {}
+                           const kernels::Table& table, Shard shard)
+    : config_(std::move(config)), shard_(shard), table_(table),
+      store_(checkpoint, table, options.compute, heads(), shard), cache_type_(options.cache) {
+  for (int rank = 0; rank < shard.degree; ++rank)
+    vocabulary_.push_back(VocabularyRows(config_.vocab_size, {rank, shard.degree}));
+}
 
 base::Result<std::unique_ptr<Model>> DecoderModel::Load(const checkpoint::Checkpoint& checkpoint, DecoderConfig config,
                                                         const ModelOptions& options, ops::Context& context) {
-  std::unique_ptr<DecoderModel> model(new DecoderModel(checkpoint, std::move(config), options, context.kernels()));
+  const Shard shard{context.ranks() > 1 ? context.communicator().rank() : 0, context.ranks()};
+  if (!parallel::ValidDegree(config.reduction_slices, shard.degree)) {
+    const std::vector<int64_t> valid = parallel::ValidDegrees(config.reduction_slices);
+    return base::BadInput("{}: this model cannot be cut over {} ranks, but over {}", checkpoint.path(), shard.degree,
+                          fmt::join(valid, ", "));
+  }
+  std::unique_ptr<DecoderModel> model(new DecoderModel(checkpoint, std::move(config), options, context.kernels(), shard));
   FT_RETURN_IF_ERROR(model->Build(checkpoint, options, context));
   return std::unique_ptr<Model>(std::move(model));
 }
@@ -93,9 +106,15 @@ DecoderModel::Layer DecoderModel::MakeLayer(const Plan& plan, int64_t index) {
     a.k_norm = store_.vector(plan.k_norm);
   }
   a.norm_eps = eps;
-  a.shape = {attention_kind_, config_.num_heads, config_.num_kv_heads, config_.head_dim,
-             config_.windows[static_cast<size_t>(index)]};
-  layer.mlp = {store_.matrix(plan.gate_up), store_.matrix(plan.down)};
+  const int64_t d = config_.head_dim, group = config_.num_heads / config_.num_kv_heads;
+  const base::Range q = QueryHeads(heads(), shard_), kv = KvHeads(heads(), shard_);
+  a.shape = {attention_kind_, q.end - q.begin, kv.end - kv.begin, d, config_.windows[static_cast<size_t>(index)],
+             group, q.begin % group};
+  a.q_part = {{q.begin * d, q.end * d}, config_.num_heads * d};
+  a.kv_part = {{kv.begin * d, kv.end * d}, config_.num_kv_heads * d};
+  const int64_t width = config_.intermediate_size / shard_.degree;
+  layer.mlp = {store_.matrix(plan.gate_up), store_.matrix(plan.down),
+               {{shard_.rank * width, (shard_.rank + 1) * width}, config_.intermediate_size}};
   for (size_t g = 0; g < layout_.groups.size(); ++g) {
     const std::vector<int>& members = layout_.groups[g].layers;
     const auto found = std::find(members.begin(), members.end(), static_cast<int>(index));
@@ -114,7 +133,8 @@ void DecoderModel::MakeCacheLayout() {
     by_window[window].layers.push_back(static_cast<int>(i));
   }
   for (auto& [window, group] : by_window) layout_.groups.push_back(std::move(group));
-  layout_.kv_heads = config_.num_kv_heads;
+  const base::Range kv = KvHeads(heads(), shard_);
+  layout_.kv_heads = kv.end - kv.begin;
   layout_.block_bytes = table_.attention[attention_kind_].block_bytes(config_.head_dim);
 }
 
@@ -181,7 +201,7 @@ void DecoderModel::Forward(ops::Context& context, const cache::Batch& batch, flo
   void* packed = context.arena().Take(row_bytes);
   std::map<std::pair<int, int>, std::pair<nn::AttentionSpace, nn::MlpSpace>> spaces;  // by the kinds of o and down
 
-  ops::Embed(context, store_.matrix(embedding_), batch.ids.data(), rows, x, stride);
+  nn::VocabParallelEmbedding(context, store_.matrix(embedding_), vocabulary_, batch.ids.data(), rows, x, stride);
   probe(-1, "embed", x);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
@@ -213,8 +233,8 @@ void DecoderModel::Head(ops::Context& context, const float* hidden, const int64_
   for (int64_t i = 0; i < count; ++i) std::copy_n(hidden + rows[i] * stride, stride, chosen + i * stride);
   const ops::Matrix& head = store_.matrix(head_);
   const ops::Rows packed = ops::PackRows(context, chosen, stride, count, head, ops::TakeRows(context, count, head));
-  ops::Matmul(context, packed, head, kernels::kStore, logits, logits_stride());
-  if (context.probe()) context.probe()->Observe(-1, "logits", logits, count, config_.vocab_size, logits_stride());
+  nn::VocabParallelHead(context, packed, head, vocabulary_, logits, logits_stride());
+  if (context.probe() && shard_.rank == 0) context.probe()->Observe(-1, "logits", logits, count, config_.vocab_size, logits_stride());
 }
 
 }  // namespace fusiontree::models

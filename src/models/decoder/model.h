@@ -16,6 +16,8 @@
 
 namespace fusiontree::models {
 
+// On a rank of several (ops::Context::ranks) it holds and computes that rank's shard; all ranks call Forward and Head
+// with the same arguments at the same time. Head's logits are rank 0's.
 class DecoderModel : public Model {
  public:
   static base::Result<std::unique_ptr<Model>> Load(const checkpoint::Checkpoint& checkpoint, DecoderConfig config,
@@ -48,13 +50,17 @@ class DecoderModel : public Model {
   struct Plan;  // indices into the store
 
   DecoderModel(const checkpoint::Checkpoint& checkpoint, DecoderConfig config, const ModelOptions& options,
-               const kernels::Table& table);
+               const kernels::Table& table, Shard shard);
   base::Status Build(const checkpoint::Checkpoint& checkpoint, const ModelOptions& options, ops::Context& context);
   base::Result<Plan> AddLayer(const struct LayerRules& rules);
   Layer MakeLayer(const Plan& plan, int64_t index);
   void MakeCacheLayout();
 
-  DecoderConfig config_;
+  HeadCounts heads() const { return {config_.num_heads, config_.num_kv_heads}; }
+
+  DecoderConfig config_;  // of the whole model
+  Shard shard_;           // what this rank holds of it
+  nn::VocabularyRuns vocabulary_;
   const kernels::Table& table_;
   WeightStore store_;
   CacheType cache_type_;
