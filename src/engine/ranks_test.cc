@@ -9,6 +9,10 @@
 #include <filesystem>
 
 #include "engine/forced_run.h"
+#include "kernels/table.h"
+#include "models/decoder/weight_map.h"
+#include "models/distributed.h"
+#include "models/sharding.h"
 #include "parallel/local.h"
 #include "parallel/tree.h"
 
@@ -95,6 +99,89 @@ TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) {
       }
     }
   }
+}
+
+// Each rank asks the file for what it owns, whatever the format: q and k rows of llama.cpp's files in whole heads.
+TEST_P(Ranks, EachReadsItsOwnBytes) {
+  const fs::path gguf = fs::path(FUSIONTREE_TESTDATA) / "gguf" / (GetParam() + ".gguf");
+  std::vector<std::string> paths = {path()};
+  if (fs::exists(gguf)) paths.push_back(gguf.string());
+  for (const std::string& file : paths) {
+    auto checkpoint = checkpoint::Checkpoint::Open(file);
+    ASSERT_TRUE(checkpoint.ok());
+    auto config = models::ReadConfig(*checkpoint);
+    ASSERT_TRUE(config.ok());
+    for (const int64_t degree : parallel::ValidDegrees(config->reduction_slices)) {
+      std::vector<uint64_t> read(static_cast<size_t>(degree)), owned(read.size());
+      const base::Status status = parallel::RunRanks(static_cast<int>(degree), [&](parallel::Communicator& communicator) {
+        const models::Shard shard{communicator.rank(), communicator.size()};
+        const size_t rank = static_cast<size_t>(shard.rank);
+        FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint own, checkpoint::Checkpoint::Open(file));
+        for (const models::TensorRule& rule : models::RulesOf(own, *config).All()) {
+          FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(own, rule));
+          owned[rank] += models::OwnedBytes(
+              *info, models::OwnedPart(rule, {config->num_heads, config->num_kv_heads}, shard));
+        }
+        const checkpoint::TensorInfo* tied = own.Find("lm_head.weight");
+        if (tied && config->tie_word_embeddings) {  // it and the embedding are compared
+          const base::Range rows = models::VocabularyRows(config->vocab_size, shard);
+          owned[rank] += 2 * models::OwnedBytes(*tied, {rows, {0, config->hidden_size}});
+        }
+        base::ThreadPool pool(1);
+        ops::Context context(&pool, kernels::RefTable(), &communicator);
+        const uint64_t before = own.bytes_read();
+        const auto model = models::LoadModel(own, {}, context);
+        read[rank] = own.bytes_read() - before;
+        return model.status();
+      });
+      ASSERT_TRUE(status.ok()) << status.message();
+      for (size_t rank = 0; rank < read.size(); ++rank) {
+        EXPECT_GE(read[rank], owned[rank]) << file << ", rank " << rank << " of " << degree;
+        EXPECT_LE(static_cast<double>(read[rank]), 1.1 * static_cast<double>(owned[rank]))
+            << file << ", rank " << rank << " of " << degree;
+      }
+    }
+  }
+}
+
+TEST(RanksErrors, NameTheDegreeTheFileAndTheRank) {
+  const std::string parity = (fs::path(FUSIONTREE_TESTDATA) / "parity").string() + "/";
+  const auto load = [&](int ranks, const std::function<void(int, std::string*, EngineOptions*)>& choose) {
+    return parallel::RunRanks(ranks, [&](parallel::Communicator& communicator) -> base::Status {
+      EngineOptions options;
+      options.communicator = &communicator;
+      options.threads = 1;
+      std::string model = parity + "llama_bias";
+      choose(communicator.rank(), &model, &options);
+      FT_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, LoadShard(model, options));
+      if (communicator.rank() == 0) return base::OkStatus();
+      return models::FollowModel(*runtime->model, *runtime->context);
+    });
+  };
+  const auto message = [&](int ranks, const std::function<void(int, std::string*, EngineOptions*)>& choose) {
+    const base::Status status = load(ranks, choose);
+    EXPECT_FALSE(status.ok());
+    return status.ok() ? "" : status.message();
+  };
+  EXPECT_TRUE(load(2, [](int, std::string*, EngineOptions*) {}).ok());
+  EXPECT_NE(message(3, [](int, std::string*, EngineOptions*) {}).find("cannot be cut over 3 ranks, but over 1, 2, 6"),
+            std::string::npos);
+  EXPECT_NE(message(2, [&](int rank, std::string* model, EngineOptions*) {
+              if (rank == 1) *model = parity + "qwen3";
+            }).find("rank 1 finds another checkpoint than rank 0"),
+            std::string::npos);
+  EXPECT_NE(message(2, [&](int rank, std::string* model, EngineOptions*) {
+              if (rank == 1) *model = parity + "nothing_here";
+            }).find("rank 1: "),
+            std::string::npos);
+  EXPECT_NE(message(2, [&](int rank, std::string*, EngineOptions* options) {
+              if (rank == 1) options->dtype = "f32";
+            }).find("rank 1 has another numerics policy than rank 0"),
+            std::string::npos);
+  EXPECT_NE(message(2, [&](int rank, std::string*, EngineOptions* options) {
+              if (rank == 1) options->threads = 1000;
+            }).find("rank 1: 1000 threads"),
+            std::string::npos);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Ranks, testing::ValuesIn(Models()), [](const auto& test) { return test.param; });

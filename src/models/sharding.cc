@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "kernels/table.h"
+#include "tensor/dtype.h"
 
 namespace fusiontree::models {
 namespace {
@@ -51,6 +52,15 @@ Owned OwnedPart(const TensorRule& rule, const HeadCounts& counts, Shard shard) {
       return {VocabularyRows(rows, shard), whole.columns};
   }
   return whole;
+}
+
+uint64_t OwnedBytes(const checkpoint::TensorInfo& tensor, const Owned& owned) {
+  const int64_t block = tensor::Info(tensor.type).block, rows = owned.rows.end - owned.rows.begin;
+  if (rows == 0) return 0;
+  const bool vector = tensor.shape.size() < 2;  // blocks run along its one dimension
+  const base::Range run = vector ? owned.rows : owned.columns;
+  const int64_t elements = (run.end + block - 1) / block * block - run.begin / block * block;
+  return tensor::BytesFor(tensor.type, static_cast<size_t>(elements)) * static_cast<uint64_t>(vector ? 1 : rows);
 }
 
 }  // namespace fusiontree::models

@@ -32,6 +32,9 @@ struct Owned {
 };
 Owned OwnedPart(const TensorRule& rule, const HeadCounts& counts, Shard shard);
 
+// Bytes of the file that hold it: of block-quantised tensors every block that its columns touch.
+uint64_t OwnedBytes(const checkpoint::TensorInfo& tensor, const Owned& owned);
+
 }  // namespace fusiontree::models
 
 #endif  // FUSIONTREE_MODELS_SHARDING_H_

@@ -51,14 +51,16 @@ base::Status RefuseLeftovers(const Checkpoint& checkpoint, const std::vector<Ten
   return base::OkStatus();
 }
 
-base::Status RequireEqual(const Checkpoint& checkpoint, const TensorInfo& a, const TensorInfo& b) {
+base::Status RequireEqual(const Checkpoint& checkpoint, const TensorInfo& a, const TensorInfo& b, base::Range rows) {
   const base::Status differ = base::BadInput(
       "{}: {} and {} differ, but the config says that they are tied", checkpoint.path(), a.name, b.name);
   if (a.type != b.type || a.shape != b.shape) return differ;
+  const uint64_t row = a.shape.empty() || a.shape[0] == 0 ? 0 : a.bytes / static_cast<uint64_t>(a.shape[0]);
+  const uint64_t end = row * static_cast<uint64_t>(rows.end);
   constexpr uint64_t kChunk = uint64_t{4} << 20;
   std::vector<char> left(static_cast<size_t>(std::min(kChunk, a.bytes))), right(left.size());
-  for (uint64_t at = 0; at < a.bytes; at += kChunk) {
-    const uint64_t size = std::min(kChunk, a.bytes - at);
+  for (uint64_t at = row * static_cast<uint64_t>(rows.begin); at < end; at += kChunk) {
+    const uint64_t size = std::min(kChunk, end - at);
     FT_RETURN_IF_ERROR(checkpoint.Read(a, at, size, left.data()));
     FT_RETURN_IF_ERROR(checkpoint.Read(b, at, size, right.data()));
     if (std::memcmp(left.data(), right.data(), size) != 0) return differ;

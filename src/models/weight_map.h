@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
 
 namespace fusiontree::models {
@@ -30,9 +31,9 @@ base::Result<const checkpoint::TensorInfo*> FindTensor(const checkpoint::Checkpo
 base::Status RefuseLeftovers(const checkpoint::Checkpoint& checkpoint, const std::vector<TensorRule>& rules,
                              const std::vector<std::string>& also_known);
 
-// Fails unless two tensors of one shape and type hold the same bytes.
+// Fails unless two tensors of one shape and type hold the same bytes in these rows.
 base::Status RequireEqual(const checkpoint::Checkpoint& checkpoint, const checkpoint::TensorInfo& a,
-                          const checkpoint::TensorInfo& b);
+                          const checkpoint::TensorInfo& b, base::Range rows);
 
 }  // namespace fusiontree::models
 

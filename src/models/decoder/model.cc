@@ -57,13 +57,13 @@ base::Result<DecoderModel::Plan> DecoderModel::AddLayer(const LayerRules& r) {
 base::Status DecoderModel::Build(const checkpoint::Checkpoint& checkpoint, const ModelOptions& options,
                                  ops::Context& context) {
   const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
-  const DecoderRules rules = MakeDecoderRules(config_, gguf && (config_.family == "llama" || config_.family == "mistral"));
+  const DecoderRules rules = RulesOf(checkpoint, config_);
   std::vector<std::string> known = {"rope_freqs.weight"};
   if (config_.tie_word_embeddings && !gguf) {
     known.push_back("lm_head.weight");
     const checkpoint::TensorInfo* copy = checkpoint.Find("lm_head.weight");
     const checkpoint::TensorInfo* embedding = checkpoint.Find(rules.embedding.name);
-    if (copy && embedding) FT_RETURN_IF_ERROR(RequireEqual(checkpoint, *embedding, *copy));
+    if (copy && embedding) FT_RETURN_IF_ERROR(RequireEqual(checkpoint, *embedding, *copy, vocabulary_[static_cast<size_t>(shard_.rank)]));
   }
   FT_RETURN_IF_ERROR(RefuseLeftovers(checkpoint, rules.All(), known));
 

@@ -47,6 +47,11 @@ DecoderRules MakeDecoderRules(const DecoderConfig& c, bool interleaved) {
   return rules;
 }
 
+DecoderRules RulesOf(const checkpoint::Checkpoint& checkpoint, const DecoderConfig& config) {
+  const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
+  return MakeDecoderRules(config, gguf && config.family == "llama");
+}
+
 std::vector<TensorRule> DecoderRules::All() const {
   std::vector<TensorRule> all = {embedding, final_norm};
   auto add = [&](const std::vector<TensorRule>& more) { all.insert(all.end(), more.begin(), more.end()); };
