@@ -19,7 +19,7 @@ struct Ended {
   std::string output;  // of both streams
 };
 
-Ended Run(int ranks, const std::string& arguments) {
+Ended RunJob(int ranks, const std::string& arguments) {
   // As root in containers; several ranks a processor; quiet where a machine forbids copying between processes.
   setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
   setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
@@ -48,7 +48,7 @@ int Count(const std::string& text, const std::string& part) {
 
 class Transports : public testing::TestWithParam<std::string> {
  protected:
-  Ended Job(int ranks, const std::string& name) const { return Run(ranks, name + " " + GetParam()); }
+  Ended Job(int ranks, const std::string& name) const { return RunJob(ranks, name + " " + GetParam()); }
   bool messages() const { return GetParam() == "messages"; }
 };
 
@@ -106,30 +106,30 @@ TEST_P(Transports, AFailureEndsTheJobWhileOthersAreBusy) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Mpi, Transports, testing::Values("shared", "messages"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& one) { return one.param; });
 
 TEST(SharedMemory, AllHearOfTheFirstFailure) {
   for (const int ranks : {2, 4}) {
     for (int kind = 0; kind < 4; ++kind) {
-      const Ended job = Run(ranks, "failure" + std::to_string(kind));
+      const Ended job = RunJob(ranks, "failure" + std::to_string(kind));
       EXPECT_EQ(job.code, 0) << ranks << " ranks: " << job.output;
     }
   }
 }
 
 TEST(SharedMemory, RankZeroPrintsAndAllEnd) {
-  const Ended job = Run(4, "printed");
+  const Ended job = RunJob(4, "printed");
   EXPECT_EQ(job.code, 0) << job.output;
   EXPECT_EQ(job.output, "fusiontree: model.gguf: cannot read\n");
 }
 
 TEST(SharedMemory, OperationsThatDifferFailTheJob) {
-  const Ended job = Run(2, "different");
+  const Ended job = RunJob(2, "different");
   EXPECT_EQ(job.code, 0) << job.output;
 }
 
 TEST(Messages, AFailureEndsTheJobWithTheRanksSentence) {
-  const Ended job = Run(4, "printed messages");
+  const Ended job = RunJob(4, "printed messages");
   EXPECT_EQ(job.code, 1);
   ExpectEnd(job, "rank 2: model.gguf: cannot read");
 }
