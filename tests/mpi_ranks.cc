@@ -1,4 +1,5 @@
-// One rank of a job that mpi_test starts under mpirun: mpi_ranks CASE [messages]. Exit code 0: the case went as it should.
+// One rank of a job that mpi_test starts under mpirun: mpi_ranks CASE [messages]. Exit code 0: the case went
+// as it should.
 #include <fmt/core.h>
 #include <signal.h>
 #include <unistd.h>

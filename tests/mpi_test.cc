@@ -1,5 +1,6 @@
-// Ranks as processes under mpirun: the cases of every communicator over both transports, and the ways a job can end.
-// A job that should end badly has 10 s for it, which is a promise to the user, not a measure of speed.
+// Ranks as processes under mpirun: the cases of every communicator over both transports, and the ways a job
+// can end. A job that should end badly has 10 s for it, which is a promise to the user, not a measure of
+// speed.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -20,20 +21,23 @@ struct Ended {
 };
 
 Ended RunJob(int ranks, const std::string& arguments) {
-  // As root in containers; several ranks a processor; quiet where a machine forbids copying between processes.
+  // As root in containers; several ranks a processor; quiet where a machine forbids copying between
+  // processes.
   setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
   setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
   setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 1);
   // Open MPI does not give all of its memory back at exit; everything else is still checked.
   setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
   // The exit code of a job that hangs shall not be the one expected.
-  const std::string command = "timeout --kill-after=5 60 " FUSIONTREE_MPIEXEC " --oversubscribe --bind-to none -n " +
+  const std::string command = "timeout --kill-after=5 60 " FUSIONTREE_MPIEXEC
+                              " --oversubscribe --bind-to none -n " +
                               std::to_string(ranks) + " " FUSIONTREE_MPI_RANKS " " + arguments + " 2>&1";
   Ended ended;
   const auto begin = std::chrono::steady_clock::now();
   FILE* pipe = popen(command.c_str(), "r");
   std::array<char, 4096> buffer;
-  for (size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) ended.output.append(buffer.data(), n);
+  for (size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    ended.output.append(buffer.data(), n);
   const int status = pclose(pipe);
   ended.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   ended.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

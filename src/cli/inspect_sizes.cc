@@ -6,6 +6,7 @@
 #include "cache/block_pool.h"
 #include "kernels/table.h"
 #include "models/decoder/weight_map.h"
+#include "parallel/tree.h"
 
 namespace fusiontree::cli {
 namespace {
@@ -61,17 +62,6 @@ MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Decode
   return need;
 }
 
-std::vector<int64_t> ValidDegrees(int64_t slices) {
-  std::vector<int64_t> degrees = {1};
-  int64_t left = slices;
-  while (left % 2 == 0) {
-    left /= 2;
-    degrees.push_back(degrees.back() * 2);
-  }
-  if (left > 1) degrees.push_back(slices);
-  return degrees;
-}
-
 base::Result<std::vector<RankShare>> RankShares(const checkpoint::Checkpoint& checkpoint,
                                                 const models::DecoderConfig& config) {
   const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
@@ -83,7 +73,7 @@ base::Result<std::vector<RankShare>> RankShares(const checkpoint::Checkpoint& ch
     tensors.emplace_back(rule.sharding, info->bytes);
   }
   std::vector<RankShare> shares;
-  for (const int64_t degree : ValidDegrees(config.reduction_slices)) {
+  for (const int64_t degree : parallel::ValidDegrees(config.reduction_slices)) {
     RankShare share{.degree = degree};
     const auto part = [degree](int64_t n) { return (n + degree - 1) / degree; };
     share.query_heads = part(config.num_heads);

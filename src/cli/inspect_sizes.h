@@ -29,10 +29,6 @@ struct RankShare {
   double replicated = 0;  // share of `bytes` that every rank holds
 };
 
-// Degrees at which each rank owns a whole subtree of the reduction over `slices` (R2): while the count is
-// even it halves; an odd group is one step.
-std::vector<int64_t> ValidDegrees(int64_t slices);
-
 // One entry a valid degree; an error names a tensor that is missing or of the wrong shape.
 base::Result<std::vector<RankShare>> RankShares(const checkpoint::Checkpoint& checkpoint,
                                                 const models::DecoderConfig& config);

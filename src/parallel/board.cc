@@ -75,10 +75,10 @@ bool Board::Arrive(int size, uint64_t signature, bool spin) {
 
 void Board::WakeAll() { Futex(epoch_, FUTEX_WAKE, INT_MAX, nullptr); }
 
-void Board::Fail(const base::Status& why) {
+bool Board::Fail(const base::Status& why) {
   FT_CHECK(!why.ok());
   uint32_t fine = kFine;
-  if (!failure_.compare_exchange_strong(fine, kBeingWritten)) return;
+  if (!failure_.compare_exchange_strong(fine, kBeingWritten)) return false;
   kind_ = static_cast<int32_t>(why.kind());
   size_t length = std::min(why.message().size(), sizeof(sentence_));
   if (length < why.message().size())  // not inside a character of UTF-8
@@ -88,6 +88,7 @@ void Board::Fail(const base::Status& why) {
   failure_.store(kFailed, std::memory_order_release);
   epoch_.fetch_add(1, std::memory_order_seq_cst);
   WakeAll();
+  return true;
 }
 
 base::Status Board::status() const {

@@ -27,8 +27,8 @@ class Board {
   // processor (for about 100 us), then asleep. What a rank wrote before is seen by all after.
   bool Arrive(int size, uint64_t signature, bool spin);
 
-  // The first error stands; wakes everybody.
-  void Fail(const base::Status& why);
+  // The first error stands (true: this one); wakes everybody.
+  bool Fail(const base::Status& why);
   bool failed() const { return failure_.load(std::memory_order_acquire) == kFailed; }
   base::Status status() const;
 

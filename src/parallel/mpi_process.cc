@@ -121,8 +121,13 @@ MpiProcess::~MpiProcess() {
 }
 
 void MpiProcess::FailAll(const std::string& sentence) const {
-  const std::string line = fmt::format("fusiontree: rank {}: {}\n", rank_, sentence);
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+  // What every rank of a machine finds wrong, the first of them says.
+  if (watchdog_ == nullptr || region_.board().Fail(base::Failed("{}", sentence))) {
+    const std::string line = fmt::format("fusiontree: rank {}: {}\n", rank_, sentence);
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+  } else {
+    std::this_thread::sleep_for(std::chrono::seconds(2));  // for the first to end the job
+  }
   EndJob();
 }
 
