@@ -3,7 +3,6 @@
 #include "cli/command.h"
 #include "cli/conversation.h"
 #include "cli/files.h"
-#include "cli/inspect_sizes.h"
 #include "cli/prompts.h"
 #include "cli/sampling.h"
 
