@@ -8,10 +8,7 @@
 
 #include "base/status.h"
 #include "cli/options.h"
-
-namespace fusiontree::parallel {
-class Communicator;
-}
+#include "engine/ranks.h"
 
 namespace fusiontree::cli {
 
@@ -37,13 +34,16 @@ std::unique_ptr<Command> NewEncode();
 std::unique_ptr<Command> NewDecode();
 std::unique_ptr<Command> NewRender();
 std::unique_ptr<Command> NewBench();
+// What bench has the other ranks do.
+engine::RankTasks BenchRankTasks();
 
-// Parses the arguments after the program's name and runs the command they name, on the ranks of `communicator` where it
-// is not null. Errors go to stderr in one sentence.
-int RunProgram(const std::vector<std::string>& arguments, const std::vector<std::unique_ptr<Command>>& commands,
-               parallel::Communicator* communicator);
+// Parses the arguments after the program's name and runs the command they name, on the ranks of
+// `communicator` where it is not null. Errors go to stderr in one sentence.
+int RunProgram(const std::vector<std::string>& arguments,
+               const std::vector<std::unique_ptr<Command>>& commands, parallel::Communicator* communicator);
 // One process of several that mpirun started: rank 0 runs the program, the others follow.
-int RunUnderMpi(const std::vector<std::string>& arguments, const std::vector<std::unique_ptr<Command>>& commands);
+int RunUnderMpi(const std::vector<std::string>& arguments,
+                const std::vector<std::unique_ptr<Command>>& commands);
 
 }  // namespace fusiontree::cli
 

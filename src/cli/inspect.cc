@@ -57,8 +57,9 @@ class Inspect : public Command {
     options.Integer("--context", "tokens of each sequence, for the memory (default: the longest)", 1,
                     int64_t{1} << 32, &context_);
     options.Integer("--batch", "sequences at once, for the memory (default 1)", 1, int64_t{1} << 20, &batch_);
-    options.Integer("--ranks", "what each of so many ranks would own (default: the largest share at each valid number)", 1,
-                    64, &ranks_);
+    options.Integer("--ranks",
+                    "what each of so many ranks would own (default: the largest share at each valid number)",
+                    1, 64, &ranks_);
     options.Choice("--dtype", {"auto", "bf16", "f32"}, "type of the products, for the memory", &dtype_);
     options.Choice("--kv", {"auto", "bf16", "f32"}, "type of the cache, for the memory", &kv_);
     options.Flag("--json", "everything as JSON", &json_);
@@ -72,9 +73,9 @@ class Inspect : public Command {
                             config.max_positions);
     const int64_t context = context_.value_or(config.max_positions);
     const MemoryNeed memory = NeedOf(checkpoint, config, dtype_, kv_, context, batch_);
-    FT_ASSIGN_OR_RETURN(const std::vector<RankShare> ranks,
-                        ranks_ ? SharesAt(checkpoint, config, static_cast<int>(*ranks_))
-                               : LargestShares(checkpoint, config));
+    FT_ASSIGN_OR_RETURN(
+        const std::vector<RankShare> ranks,
+        ranks_ ? SharesAt(checkpoint, config, static_cast<int>(*ranks_)) : LargestShares(checkpoint, config));
     const auto tokenizer = tokenizer::Tokenizer::Load(checkpoint);
     return WriteOutput(json_ ? AsJson(checkpoint, config, memory, ranks, tokenizer, context)
                              : AsText(checkpoint, config, memory, ranks, tokenizer, context));
@@ -178,10 +179,12 @@ class Inspect : public Command {
     report::Table table({ranks_ ? "rank" : "ranks", "query heads", "KV heads", "slices", "vocabulary rows",
                          "reads of the file", "copies"});
     for (const RankShare& share : shares)
-      table.Row({std::to_string(ranks_ ? share.rank : share.degree), shown(share.query_heads), shown(share.kv_heads),
-                 std::to_string(share.slices), count(share.vocabulary) > 0 ? shown(share.vocabulary) : "none",
+      table.Row({std::to_string(ranks_ ? share.rank : share.degree), shown(share.query_heads),
+                 shown(share.kv_heads), std::to_string(share.slices),
+                 count(share.vocabulary) > 0 ? shown(share.vocabulary) : "none",
                  report::Bytes(static_cast<double>(share.bytes)),
-                 fmt::format("{:.1f}%", 100 * static_cast<double>(share.replicated) / static_cast<double>(share.bytes))});
+                 fmt::format("{:.1f}%", 100 * static_cast<double>(share.replicated) /
+                                            static_cast<double>(share.bytes))});
     return fmt::format("what each rank would own ({} reduction slice{};{} copies: held by all)\n{}",
                        config.reduction_slices, config.reduction_slices == 1 ? "" : "s",
                        ranks_ ? "" : " the largest share;", table.Text());

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/status.h"
-#include "checkpoint/checkpoint.h"
 #include "base/thread_pool.h"
+#include "checkpoint/checkpoint.h"
 #include "models/decoder/config.h"
 
 namespace fusiontree::cli {
@@ -32,8 +32,8 @@ struct RankShare {
   uint64_t replicated = 0;       // of them, what every rank reads
 };
 
-// What each rank owns at one degree; an error lists the valid degrees, or names a tensor that is missing or of the
-// wrong shape.
+// What each rank owns at one degree; an error lists the valid degrees, or names a tensor that is missing or
+// of the wrong shape.
 base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& checkpoint,
                                               const models::DecoderConfig& config, int degree);
 // The largest share at each valid degree.

@@ -56,13 +56,14 @@ std::string Names(const std::vector<std::unique_ptr<Command>>& commands, const s
 
 }  // namespace
 
-int RunUnderMpi(const std::vector<std::string>& arguments, const std::vector<std::unique_ptr<Command>>& commands) {
+int RunUnderMpi(const std::vector<std::string>& arguments,
+                const std::vector<std::unique_ptr<Command>>& commands) {
   const base::Result<std::unique_ptr<parallel::Communicator>> joined = parallel::JoinMpi();
   if (!joined.ok()) return Report("", joined.status());
   parallel::Communicator& communicator = **joined;
   const base::Status agreed = engine::AgreeOnProgram(communicator, arguments);
   if (communicator.rank() != 0) {
-    const base::Status followed = agreed.ok() ? engine::Follow(communicator) : agreed;
+    const base::Status followed = agreed.ok() ? engine::Follow(communicator, BenchRankTasks()) : agreed;
     return followed.ok() ? 0 : followed.kind() == base::ErrorKind::kBadInput ? 2 : 1;
   }
   if (!agreed.ok()) return Report("", agreed);
@@ -71,8 +72,8 @@ int RunUnderMpi(const std::vector<std::string>& arguments, const std::vector<std
   return code;
 }
 
-int RunProgram(const std::vector<std::string>& arguments, const std::vector<std::unique_ptr<Command>>& commands,
-               parallel::Communicator* communicator) {
+int RunProgram(const std::vector<std::string>& arguments,
+               const std::vector<std::unique_ptr<Command>>& commands, parallel::Communicator* communicator) {
   if (arguments.empty()) {
     std::fputs(ProgramHelp(commands).c_str(), stderr);
     return 2;

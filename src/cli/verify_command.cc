@@ -112,7 +112,8 @@ class Verify : public Command {
       int degree = 0;
       const auto [stop, error] = std::from_chars(list.data() + at, list.data() + end, degree);
       if (error != std::errc() || stop != list.data() + end || degree < 1 || degree > 64)
-        return base::BadInput("--ranks must be numbers from 1 to 64 with commas between them, not '{}'", list);
+        return base::BadInput("--ranks must be numbers from 1 to 64 with commas between them, not '{}'",
+                              list);
       ranks.push_back(degree);
       at = end + 1;
     }

@@ -78,8 +78,14 @@ base::Result<const kernels::Table*> AgreeOnTable(Communicator& communicator, con
   return table;
 }
 
-// Where nobody says how many: the ranks on one host share its processors.
-int DefaultThreads(Communicator& communicator) {
+struct LoadRecord {
+  int64_t threads;
+  uint64_t pin;
+};
+
+}  // namespace
+
+int SharedThreads(Communicator& communicator) {
   std::array<char, 256> name{};
   gethostname(name.data(), name.size() - 1);
   const uint64_t mine = Hash(name.data(), name.size());
@@ -88,12 +94,14 @@ int DefaultThreads(Communicator& communicator) {
   return std::max(1, base::ThreadPool::AvailableProcessors() / std::max(1, here));
 }
 
-struct LoadRecord {
-  int64_t threads;
-  uint64_t pin;
-};
-
-}  // namespace
+base::Status RunOnAllRanks(Communicator& communicator, const RankTasks& tasks, const std::string& name,
+                           int64_t argument) {
+  parallel::RecordWriter record;
+  record.PutText(name);
+  record.Put(argument);
+  parallel::Send(communicator, RecordKind::kTask, record);
+  return tasks.at(name)(communicator, argument);
+}
 
 base::Status AgreeOnProgram(Communicator& communicator, const std::vector<std::string>& arguments) {
   const std::string build = fmt::format("{} {} {}", base::kProgramVersion, base::kNumericsVersion, sizeof(LoadRecord));
@@ -110,7 +118,7 @@ base::Result<std::unique_ptr<Runtime>> LoadShard(const std::string& model_path, 
   FT_ASSIGN_OR_RETURN(const kernels::Table* table, AgreeOnTable(communicator, options.isa));
   base::Result<models::ModelOptions> types = ChooseTypes(options.dtype, options.kv);
   FT_RETURN_IF_ERROR(agree(types.status()));
-  const int share = DefaultThreads(communicator);
+  const int share = SharedThreads(communicator);
   const base::Result<int> threads = ChooseThreads(options.threads == 0 ? share : options.threads);
   FT_RETURN_IF_ERROR(agree(threads.status()));
   base::Result<checkpoint::Checkpoint> opened = checkpoint::Checkpoint::Open(model_path);
@@ -129,33 +137,61 @@ base::Result<std::unique_ptr<Runtime>> LoadShard(const std::string& model_path, 
   runtime->model = std::move(*model);
   runtime->policy = PolicyOf(*table, *runtime->model);
   FT_RETURN_IF_ERROR(Same(communicator, Hash(runtime->policy.Text()), "has another numerics policy than rank 0"));
-  if (communicator.rank() == 0) runtime->model = MakeDistributed(std::move(runtime->model), *runtime->context);
+  const auto sum = [&](size_t mine) {
+    size_t all = 0;
+    for (const size_t bytes : Gather(communicator, mine)) all += bytes;
+    return all;
+  };
+  const size_t weights = sum(runtime->model->weight_bytes()), streamed = sum(runtime->model->streamed_bytes());
+  FT_RETURN_IF_ERROR(communicator.status());
+  if (communicator.rank() == 0)
+    runtime->model = models::MakeDistributed(std::move(runtime->model), weights, streamed, *runtime->context);
   return runtime;
 }
 
-base::Status Follow(Communicator& communicator) {
+namespace {
+
+base::Status RunTask(Communicator& communicator, const RankTasks& tasks, const parallel::Record& received) {
+  if (received.kind == RecordKind::kTask) {
+    parallel::RecordReader record(received.payload);
+    const std::string name = record.TakeText();
+    const int64_t argument = record.Take<int64_t>();
+    FT_RETURN_IF_ERROR(record.Done());
+    const auto task = tasks.find(name);
+    if (task != tasks.end()) return task->second(communicator, argument);
+  }
+  return base::Failed("rank 0 sent a record of kind {} that this rank does not expect now",
+                      static_cast<int>(received.kind));
+}
+
+base::Status LoadAndFollow(Communicator& communicator, const RankTasks& tasks, const parallel::Record& received) {
+  parallel::RecordReader record(received.payload);
+  EngineOptions options;
+  options.communicator = &communicator;
+  const std::string path = record.TakeText();
+  options.dtype = record.TakeText();
+  options.kv = record.TakeText();
+  options.isa = record.TakeText();
+  const LoadRecord own = record.Take<LoadRecord>();
+  options.threads = static_cast<int>(own.threads);
+  options.pin = own.pin != 0;
+  FT_RETURN_IF_ERROR(record.Done());
+  const base::Result<std::unique_ptr<Runtime>> runtime = LoadShard(path, options);
+  if (!runtime.ok()) return base::OkStatus();  // all ranks have the error, and rank 0 tells it
+  return models::FollowModel(*(*runtime)->model, *(*runtime)->context, [&](const parallel::Record& other) {
+    return RunTask(communicator, tasks, other);
+  });
+}
+
+}  // namespace
+
+base::Status Follow(Communicator& communicator, const RankTasks& tasks) {
   for (;;) {
-    FT_ASSIGN_OR_RETURN(const parallel::Record received, parallel::Receive(communicator));
-    if (received.kind == RecordKind::kEnd) return base::OkStatus();
-    base::Status status = base::Failed("rank 0 sent a record of kind {} while no model is loaded",
-                                       static_cast<int>(received.kind));
-    if (received.kind == RecordKind::kLoad) {
-      parallel::RecordReader record(received.payload);
-      EngineOptions options;
-      options.communicator = &communicator;
-      const std::string path = record.TakeText();
-      options.dtype = record.TakeText();
-      options.kv = record.TakeText();
-      options.isa = record.TakeText();
-      const LoadRecord own = record.Take<LoadRecord>();
-      options.threads = static_cast<int>(own.threads);
-      options.pin = own.pin != 0;
-      status = record.Done();
-      if (status.ok()) {
-        const base::Result<std::unique_ptr<Runtime>> runtime = LoadShard(path, options);
-        if (runtime.ok()) FT_RETURN_IF_ERROR(models::FollowModel(*(*runtime)->model, *(*runtime)->context));
-      }
-    }
+    FT_ASSIGN_OR_RETURN(const parallel::Record record, parallel::Receive(communicator));
+    if (record.kind == RecordKind::kEnd) return base::OkStatus();
+    const base::Status status = record.kind == RecordKind::kLoad ? LoadAndFollow(communicator, tasks, record)
+                                                                 : RunTask(communicator, tasks, record);
+    if (!communicator.status().ok()) return communicator.status();
     if (!status.ok()) communicator.Fail(status.WithContext(fmt::format("rank {}", communicator.rank())));
     FT_RETURN_IF_ERROR(communicator.status());
   }

@@ -155,7 +155,8 @@ TEST(RanksErrors, NameTheDegreeTheFileAndTheRank) {
       choose(communicator.rank(), &model, &options);
       FT_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, LoadShard(model, options));
       if (communicator.rank() == 0) return base::OkStatus();
-      return models::FollowModel(*runtime->model, *runtime->context);
+      return models::FollowModel(*runtime->model, *runtime->context,
+                                 [](const parallel::Record&) { return base::Failed("unexpected"); });
     });
   };
   const auto message = [&](int ranks, const std::function<void(int, std::string*, EngineOptions*)>& choose) {

@@ -51,16 +51,17 @@ void AgreeOnRows(parallel::Communicator& communicator, int64_t rows, uint8_t* ro
 
 class Distributed : public Model {
  public:
-  Distributed(std::unique_ptr<Model> shard, ops::Context& context)
-      : shard_(std::move(shard)), communicator_(context.communicator()) {}
+  Distributed(std::unique_ptr<Model> shard, size_t weight_bytes, size_t streamed_bytes, ops::Context& context)
+      : shard_(std::move(shard)), weight_bytes_(weight_bytes), streamed_bytes_(streamed_bytes),
+        communicator_(context.communicator()) {}
   ~Distributed() override { parallel::Send(communicator_, RecordKind::kUnload, RecordWriter()); }
 
   const DecoderConfig& config() const override { return shard_->config(); }
   const cache::CacheLayout& cache_layout() const override { return shard_->cache_layout(); }
   std::string TypeName() const override { return shard_->TypeName(); }
   std::string CacheTypeName() const override { return shard_->CacheTypeName(); }
-  size_t weight_bytes() const override { return shard_->weight_bytes(); }
-  size_t streamed_bytes() const override { return shard_->streamed_bytes(); }
+  size_t weight_bytes() const override { return weight_bytes_; }
+  size_t streamed_bytes() const override { return streamed_bytes_; }
   double FlopsPerToken(int64_t context) const override { return shard_->FlopsPerToken(context); }
   double HeadFlops() const override { return shard_->HeadFlops(); }
   int64_t hidden_stride() const override { return shard_->hidden_stride(); }
@@ -105,6 +106,7 @@ class Distributed : public Model {
 
  private:
   std::unique_ptr<Model> shard_;
+  size_t weight_bytes_, streamed_bytes_;
   parallel::Communicator& communicator_;
   mutable uint64_t next_ = 0;
   std::shared_ptr<std::vector<uint64_t>> dropped_ = std::make_shared<std::vector<uint64_t>>();  // since the last record
@@ -187,11 +189,13 @@ class Follower {
 
 }  // namespace
 
-std::unique_ptr<Model> MakeDistributed(std::unique_ptr<Model> shard, ops::Context& context) {
-  return std::make_unique<Distributed>(std::move(shard), context);
+std::unique_ptr<Model> MakeDistributed(std::unique_ptr<Model> shard, size_t weight_bytes, size_t streamed_bytes,
+                                       ops::Context& context) {
+  return std::make_unique<Distributed>(std::move(shard), weight_bytes, streamed_bytes, context);
 }
 
-base::Status FollowModel(const Model& shard, ops::Context& context) {
+base::Status FollowModel(const Model& shard, ops::Context& context,
+                         const std::function<base::Status(const parallel::Record&)>& other) {
   parallel::Communicator& communicator = context.communicator();
   Follower follower(shard, context);
   for (;;) {
@@ -207,7 +211,7 @@ base::Status FollowModel(const Model& shard, ops::Context& context) {
       case RecordKind::kUnload:
         return base::OkStatus();
       default:
-        status = base::Failed("rank 0 sent a record of kind {} while a model is loaded", static_cast<int>(record.kind));
+        status = other(record);
     }
     if (!status.ok()) communicator.Fail(status.WithContext(fmt::format("rank {}", communicator.rank())));
     if (!communicator.status().ok()) return communicator.status();

@@ -5,17 +5,22 @@
 #ifndef FUSIONTREE_MODELS_DISTRIBUTED_H_
 #define FUSIONTREE_MODELS_DISTRIBUTED_H_
 
+#include <functional>
 #include <memory>
 
 #include "models/model.h"
+#include "parallel/record.h"
 
 namespace fusiontree::models {
 
-// Rank 0: `shard` is its own part, loaded with a context of several ranks.
-std::unique_ptr<Model> MakeDistributed(std::unique_ptr<Model> shard, ops::Context& context);
+// Rank 0: `shard` is its own part, loaded with a context of several ranks; the bytes are those of all ranks.
+std::unique_ptr<Model> MakeDistributed(std::unique_ptr<Model> shard, size_t weight_bytes, size_t streamed_bytes,
+                                       ops::Context& context);
 
-// The others: takes part in every forward of rank 0's model, until that is destroyed or a rank fails.
-base::Status FollowModel(const Model& shard, ops::Context& context);
+// The others: takes part in every forward of rank 0's model, until that is destroyed or a rank fails. Records of
+// other kinds go to `other`.
+base::Status FollowModel(const Model& shard, ops::Context& context,
+                         const std::function<base::Status(const parallel::Record&)>& other);
 
 }  // namespace fusiontree::models
 

@@ -20,6 +20,7 @@ enum class RecordKind : uint32_t {
   kUnload = 3,   // drop it
   kForward = 4,  // models/distributed.h
   kHead = 5,
+  kTask = 6,     // something that a command has all ranks do: engine/ranks.h
 };
 
 // The payload of a record, put in order.
