@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <climits>
 #include <cstring>
 #include <ctime>
@@ -17,10 +18,13 @@
 namespace fusiontree::parallel {
 namespace {
 
-// About 100 us: longer than ranks of equal work drift apart in a layer, short beside a scheduler tick.
-constexpr int kSpins = 4000;
+// Longer than ranks of equal work drift apart in a layer, short beside a scheduler tick.
+constexpr std::chrono::microseconds kSpinning(100);
+constexpr int kPausesALook = 20;  // at the clock
 // A sleeper looks up this often even if nobody wakes it.
 constexpr timespec kNap = {0, 100'000'000};
+
+using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kSignatureMask = (uint64_t{1} << 48) - 1;
 
@@ -61,9 +65,11 @@ bool Board::Arrive(int size, uint64_t signature, bool spin) {
     if (sleepers_.load(std::memory_order_seq_cst) != 0) WakeAll();
     return !failed();
   }
-  for (int i = 0; spin && i < kSpins; ++i) {
-    if (epoch_.load(std::memory_order_acquire) != before) return !failed();
-    _mm_pause();
+  for (const auto begin = Clock::now(); spin && Clock::now() - begin < kSpinning;) {
+    for (int i = 0; i < kPausesALook; ++i) {
+      if (epoch_.load(std::memory_order_acquire) != before) return !failed();
+      _mm_pause();
+    }
   }
   while (epoch_.load(std::memory_order_acquire) == before && !failed()) {
     sleepers_.fetch_add(1, std::memory_order_seq_cst);

@@ -3,9 +3,9 @@
 #ifndef FUSIONTREE_PARALLEL_COMMUNICATOR_CASES_H_
 #define FUSIONTREE_PARALLEL_COMMUNICATOR_CASES_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
@@ -81,7 +81,7 @@ inline base::Status Broadcasts(Communicator& ranks) {
     for (size_t i = 0; i < bytes; ++i)
       if (data[i] != static_cast<uint8_t>(i * 7 + bytes))
         return base::Failed("byte {} of {} was broadcast wrongly to rank {}", i, bytes, ranks.rank());
-    std::memset(data.data(), 0x11, bytes);  // the sender may reuse its memory at once
+    std::fill(data.begin(), data.end(), uint8_t{0x11});  // the sender may reuse its memory at once
   }
   return ranks.status();
 }
@@ -95,7 +95,7 @@ inline base::Status Gathers(Communicator& ranks) {
     };
     for (size_t i = 0; i < bytes; ++i) mine[i] = expected(static_cast<size_t>(ranks.rank()), i);
     ranks.AllGather(mine.data(), bytes, all.data());
-    std::memset(mine.data(), 0x22, bytes);
+    std::fill(mine.begin(), mine.end(), uint8_t{0x22});
     for (size_t i = 0; i < all.size(); ++i)
       if (all[i] != expected(i / bytes, i % bytes))
         return base::Failed("byte {} of {} was gathered wrongly to rank {}", i, all.size(), ranks.rank());
