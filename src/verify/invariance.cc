@@ -81,8 +81,8 @@ class Matrix {
     rows_ = rows;
   }
 
-  // Every condition of one number of ranks, on what is loaded. The very first condition fills the baseline, others are
-  // compared with it.
+  // Every condition of one number of ranks, on what is loaded. The very first condition fills the baseline,
+  // others are compared with it.
   Status RunAll(const Setup& setup, bool full, const std::function<void(double)>& progress,
                 InvarianceCombination* out) {
     const std::vector<Condition> conditions = Conditions(setup.used.ranks, full);
@@ -199,7 +199,10 @@ class Combination {
  public:
   Combination(const std::string& model_path, const InvarianceOptions& options, const Texts& texts,
               const models::DecoderConfig& config, std::function<void(double)> progress)
-      : path_(model_path), options_(options), matrix_(texts, config.vocab_size), progress_(std::move(progress)),
+      : path_(model_path),
+        options_(options),
+        matrix_(texts, config.vocab_size),
+        progress_(std::move(progress)),
         runs_(1 + static_cast<double>(options.ranks.size()) + (options.communicator ? 1 : 0)) {}
 
   // False: a model of this size is not run on plain loops.
@@ -231,13 +234,15 @@ class Combination {
     const auto progress = [&](double part) {
       if (progress_) progress_((done_ + part) / runs_);
     };
-    FT_ASSIGN_OR_RETURN(const Setup setup, LoadSetup(path_, choice, [&](double part) { progress(0.1 * part); }));
-    if (options_.isas.empty() && choice.isa == "ref" && setup.model().FlopsPerToken(0) > kMostRefFlops) return false;
+    FT_ASSIGN_OR_RETURN(const Setup setup,
+                        LoadSetup(path_, choice, [&](double part) { progress(0.1 * part); }));
+    if (options_.isas.empty() && choice.isa == "ref" && setup.model().FlopsPerToken(0) > kMostRefFlops)
+      return false;
     out->isa = setup.used.isa;
     out->type = setup.used.type;
     out->kv = setup.used.kv;
-    FT_RETURN_IF_ERROR(
-        matrix_.RunAll(setup, options_.full, [&](double part) { progress(0.1 + 0.9 * part); }, out));
+    FT_RETURN_IF_ERROR(matrix_.RunAll(
+        setup, options_.full, [&](double part) { progress(0.1 + 0.9 * part); }, out));
     ++done_;
     return true;
   }
@@ -275,7 +280,8 @@ Result<InvarianceReport> VerifyInvariance(const std::string& model_path, const I
   report.ranks = {"1"};
   for (const int ranks : options.ranks)
     if (ranks != 1) report.ranks.push_back(fmt::format("{}", ranks));
-  if (options.communicator) report.ranks.push_back(fmt::format("{} under mpirun", options.communicator->size()));
+  if (options.communicator)
+    report.ranks.push_back(fmt::format("{} under mpirun", options.communicator->size()));
   for (const int threads : kThreads) report.threads.push_back(fmt::format("{}", threads));
   for (const char* name : kCompanyNames) report.batches.emplace_back(name);
   for (const int64_t chunk : kChunks) report.chunks.push_back(ChunkName(chunk));

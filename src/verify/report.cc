@@ -178,10 +178,10 @@ std::string Json(const AgainstReport& report) {
 
 std::string Json(const InvarianceReport& report) {
   ordered_json out = {
-      {"ok", report.ok()},         {"model", report.model},         {"family", report.family},
-      {"texts", report.texts},     {"positions", report.positions}, {"vocab_size", report.vocab_size},
-      {"ranks", report.ranks},     {"threads", report.threads}, {"batches", report.batches},     {"chunks", report.chunks},
-      {"skipped", report.skipped}};
+      {"ok", report.ok()},       {"model", report.model},         {"family", report.family},
+      {"texts", report.texts},   {"positions", report.positions}, {"vocab_size", report.vocab_size},
+      {"ranks", report.ranks},   {"threads", report.threads},     {"batches", report.batches},
+      {"chunks", report.chunks}, {"skipped", report.skipped}};
   out["combinations"] = ordered_json::array();
   for (const InvarianceCombination& c : report.combinations)
     out["combinations"].push_back({{"isa", c.isa},

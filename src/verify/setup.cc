@@ -28,8 +28,8 @@ Result<Setup> SetupOf(const std::string& model_path, const EngineChoice& choice,
   FT_ASSIGN_OR_RETURN(const models::ModelOptions types, engine::ChooseTypes(choice.dtype, choice.kv));
   Setup out{std::move(*runtime), types.compute, {}};
   const models::Model& model = out.model();
-  out.used = {model_path,        model.config().family, out.context().kernels().name,
-              model.TypeName(),  model.CacheTypeName(), out.context().pool().size(),
+  out.used = {model_path,           model.config().family, out.context().kernels().name,
+              model.TypeName(),     model.CacheTypeName(), out.context().pool().size(),
               out.context().ranks()};
   return out;
 }

@@ -24,10 +24,10 @@ using Progress = std::function<void(double fraction, const std::string& what)>;
 
 // How the engine is to be run.
 struct EngineChoice {
-  std::string dtype = "auto";  // auto, bf16, f32
-  std::string kv = "auto";     // auto, bf16, f32
-  std::string isa = "auto";    // auto, ref, avx2, avx512, avx512bf16, amx
-  int threads = 0;             // 0: one per available processor
+  std::string dtype = "auto";                      // auto, bf16, f32
+  std::string kv = "auto";                         // auto, bf16, f32
+  std::string isa = "auto";                        // auto, ref, avx2, avx512, avx512bf16, amx
+  int threads = 0;                                 // 0: one per available processor
   parallel::Communicator* communicator = nullptr;  // ranks that run the engine; null: one rank
 };
 
@@ -116,7 +116,7 @@ struct InvarianceOptions {
   std::vector<std::string> kvs;     // empty: bf16, f32
   std::vector<std::vector<int32_t>> sequences;  // empty: random texts of 1, 7, 17, 64, 65 and 150 tokens
   uint64_t seed = 1;
-  std::vector<int> ranks;  // degrees, run as threads of this process, beside one rank
+  std::vector<int> ranks;                          // degrees, run as threads of this process, beside one rank
   parallel::Communicator* communicator = nullptr;  // its number of ranks is run too
   bool full = false;  // every threads x batch x chunk; else a selection in which each pair of values meets
   Progress progress;
