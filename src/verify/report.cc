@@ -12,15 +12,16 @@ namespace {
 using nlohmann::ordered_json;
 
 ordered_json ToJson(const EngineUsed& used) {
-  return {{"model", used.model}, {"family", used.family}, {"isa", used.isa},
-          {"type", used.type},   {"kv", used.kv},         {"threads", used.threads}};
+  return {{"model", used.model}, {"family", used.family},   {"isa", used.isa},    {"type", used.type},
+          {"kv", used.kv},       {"threads", used.threads}, {"ranks", used.ranks}};
 }
 // JSON has no infinity.
 ordered_json Number(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json("inf"); }
 
 std::string Engine(const EngineUsed& used) {
-  return fmt::format("{} ({}), {} on {}, cache {}, {} thread{}\n", used.model, used.family, used.type,
-                     used.isa, used.kv, used.threads, used.threads == 1 ? "" : "s");
+  return fmt::format("{} ({}), {} on {}, cache {}, {}{} thread{}\n", used.model, used.family, used.type,
+                     used.isa, used.kv, used.ranks == 1 ? "" : fmt::format("{} ranks, ", used.ranks),
+                     used.threads, used.threads == 1 ? "" : "s");
 }
 std::string LayerName(int layer) { return layer < 0 ? "-" : fmt::format("{}", layer); }
 std::string Plural(int64_t n, const char* noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
