@@ -28,8 +28,8 @@ namespace fusiontree::cli {
 namespace {
 
 constexpr size_t kBandwidthBytes = size_t{512} << 20;  // beyond every cache
-constexpr int64_t kFirstPrompt = 16;  // tokens before the first one is timed
-constexpr int kStarts = 3;            // of the process, the quickest counts
+constexpr int64_t kFirstPrompt = 16;                   // tokens before the first one is timed
+constexpr int kStarts = 3;                             // of the process, the quickest counts
 constexpr int kBarWidth = 32;
 
 struct FirstToken {

@@ -42,11 +42,13 @@ base::Status Same(Communicator& communicator, uint64_t mine, const std::string& 
   return base::OkStatus();
 }
 
-// Sizes, names and types of all tensors and some of their bytes: other files differ, and nothing is read whole.
+// Sizes, names and types of all tensors and some of their bytes: other files differ, and nothing is read
+// whole.
 base::Result<uint64_t> Digest(const checkpoint::Checkpoint& checkpoint) {
   uint64_t hash = Hash(checkpoint.format() == checkpoint::Checkpoint::Format::kGguf ? "gguf" : "folder");
   for (const checkpoint::TensorInfo& tensor : checkpoint.tensors()) {
-    hash = Hash(fmt::format("{} {} {}", tensor.name, tensor.ShapeString(), static_cast<int>(tensor.type)), hash);
+    hash =
+        Hash(fmt::format("{} {} {}", tensor.name, tensor.ShapeString(), static_cast<int>(tensor.type)), hash);
     std::array<char, 64> sample{};
     const uint64_t size = std::min<uint64_t>(sample.size(), tensor.bytes);
     for (const uint64_t at : {uint64_t{0}, (tensor.bytes - size) / 2, tensor.bytes - size}) {
@@ -104,14 +106,16 @@ base::Status RunOnAllRanks(Communicator& communicator, const RankTasks& tasks, c
 }
 
 base::Status AgreeOnProgram(Communicator& communicator, const std::vector<std::string>& arguments) {
-  const std::string build = fmt::format("{} {} {}", base::kProgramVersion, base::kNumericsVersion, sizeof(LoadRecord));
+  const std::string build =
+      fmt::format("{} {} {}", base::kProgramVersion, base::kNumericsVersion, sizeof(LoadRecord));
   FT_RETURN_IF_ERROR(Same(communicator, Hash(build), "runs another version of this program than rank 0"));
   uint64_t line = arguments.size();
   for (const std::string& argument : arguments) line = Hash(argument + '\n', line);
   return Same(communicator, line, "was started with other arguments than rank 0");
 }
 
-base::Result<std::unique_ptr<Runtime>> LoadShard(const std::string& model_path, const EngineOptions& options) {
+base::Result<std::unique_ptr<Runtime>> LoadShard(const std::string& model_path,
+                                                 const EngineOptions& options) {
   Communicator& communicator = *options.communicator;
   const auto agree = [&](const base::Status& status) { return Agree(communicator, status); };
   auto runtime = std::make_unique<Runtime>();
@@ -136,13 +140,15 @@ base::Result<std::unique_ptr<Runtime>> LoadShard(const std::string& model_path, 
   FT_RETURN_IF_ERROR(agree(model.status()));
   runtime->model = std::move(*model);
   runtime->policy = PolicyOf(*table, *runtime->model);
-  FT_RETURN_IF_ERROR(Same(communicator, Hash(runtime->policy.Text()), "has another numerics policy than rank 0"));
+  FT_RETURN_IF_ERROR(
+      Same(communicator, Hash(runtime->policy.Text()), "has another numerics policy than rank 0"));
   const auto sum = [&](size_t mine) {
     size_t all = 0;
     for (const size_t bytes : Gather(communicator, mine)) all += bytes;
     return all;
   };
-  const size_t weights = sum(runtime->model->weight_bytes()), streamed = sum(runtime->model->streamed_bytes());
+  const size_t weights = sum(runtime->model->weight_bytes()),
+               streamed = sum(runtime->model->streamed_bytes());
   FT_RETURN_IF_ERROR(communicator.status());
   if (communicator.rank() == 0)
     runtime->model = models::MakeDistributed(std::move(runtime->model), weights, streamed, *runtime->context);
@@ -164,7 +170,8 @@ base::Status RunTask(Communicator& communicator, const RankTasks& tasks, const p
                       static_cast<int>(received.kind));
 }
 
-base::Status LoadAndFollow(Communicator& communicator, const RankTasks& tasks, const parallel::Record& received) {
+base::Status LoadAndFollow(Communicator& communicator, const RankTasks& tasks,
+                           const parallel::Record& received) {
   parallel::RecordReader record(received.payload);
   EngineOptions options;
   options.communicator = &communicator;
@@ -201,7 +208,8 @@ void EndRanks(Communicator& communicator) {
   parallel::Send(communicator, RecordKind::kEnd, parallel::RecordWriter());
 }
 
-base::Result<std::unique_ptr<Runtime>> LoadOnAllRanks(const std::string& model_path, const EngineOptions& options) {
+base::Result<std::unique_ptr<Runtime>> LoadOnAllRanks(const std::string& model_path,
+                                                      const EngineOptions& options) {
   parallel::RecordWriter record;
   record.PutText(model_path);
   record.PutText(options.dtype);

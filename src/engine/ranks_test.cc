@@ -1,5 +1,5 @@
-// A model cut over ranks gives the bits of one rank (R2): every family and option of testdata/parity, every valid
-// degree, as threads of this process.
+// A model cut over ranks gives the bits of one rank (R2): every family and option of testdata/parity, every
+// valid degree, as threads of this process.
 #include "engine/ranks.h"
 
 #include <gtest/gtest.h>
@@ -78,9 +78,10 @@ TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) {
     ASSERT_TRUE(Logits(**one, texts, {1, true, 512}, &expected).ok());
     for (const int64_t degree : parallel::ValidDegrees((*one)->model->config().reduction_slices)) {
       if (degree == 1) continue;
-      for (const Schedule& schedule : {Schedule{1, true, 512}, Schedule{2, false, 16}, Schedule{1, true, 1}}) {
-        const base::Status status =
-            parallel::RunRanks(static_cast<int>(degree), [&](parallel::Communicator& communicator) -> base::Status {
+      for (const Schedule& schedule :
+           {Schedule{1, true, 512}, Schedule{2, false, 16}, Schedule{1, true, 1}}) {
+        const base::Status status = parallel::RunRanks(
+            static_cast<int>(degree), [&](parallel::Communicator& communicator) -> base::Status {
               if (communicator.rank() != 0) return Follow(communicator);
               EngineOptions cut = options;
               cut.communicator = &communicator;
@@ -101,7 +102,8 @@ TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) {
   }
 }
 
-// Each rank asks the file for what it owns, whatever the format: q and k rows of llama.cpp's files in whole heads.
+// Each rank asks the file for what it owns, whatever the format: q and k rows of llama.cpp's files in whole
+// heads.
 TEST_P(Ranks, EachReadsItsOwnBytes) {
   const fs::path gguf = fs::path(FUSIONTREE_TESTDATA) / "gguf" / (GetParam() + ".gguf");
   std::vector<std::string> paths = {path()};
@@ -113,27 +115,28 @@ TEST_P(Ranks, EachReadsItsOwnBytes) {
     ASSERT_TRUE(config.ok());
     for (const int64_t degree : parallel::ValidDegrees(config->reduction_slices)) {
       std::vector<uint64_t> read(static_cast<size_t>(degree)), owned(read.size());
-      const base::Status status = parallel::RunRanks(static_cast<int>(degree), [&](parallel::Communicator& communicator) {
-        const models::Shard shard{communicator.rank(), communicator.size()};
-        const size_t rank = static_cast<size_t>(shard.rank);
-        FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint own, checkpoint::Checkpoint::Open(file));
-        for (const models::TensorRule& rule : models::RulesOf(own, *config).All()) {
-          FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(own, rule));
-          owned[rank] += models::OwnedBytes(
-              *info, models::OwnedPart(rule, {config->num_heads, config->num_kv_heads}, shard));
-        }
-        const checkpoint::TensorInfo* tied = own.Find("lm_head.weight");
-        if (tied && config->tie_word_embeddings) {  // it and the embedding are compared
-          const base::Range rows = models::VocabularyRows(config->vocab_size, shard);
-          owned[rank] += 2 * models::OwnedBytes(*tied, {rows, {0, config->hidden_size}});
-        }
-        base::ThreadPool pool(1);
-        ops::Context context(&pool, kernels::RefTable(), &communicator);
-        const uint64_t before = own.bytes_read();
-        const auto model = models::LoadModel(own, {}, context);
-        read[rank] = own.bytes_read() - before;
-        return model.status();
-      });
+      const base::Status status =
+          parallel::RunRanks(static_cast<int>(degree), [&](parallel::Communicator& communicator) {
+            const models::Shard shard{communicator.rank(), communicator.size()};
+            const size_t rank = static_cast<size_t>(shard.rank);
+            FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint own, checkpoint::Checkpoint::Open(file));
+            for (const models::TensorRule& rule : models::RulesOf(own, *config).All()) {
+              FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(own, rule));
+              owned[rank] += models::OwnedBytes(
+                  *info, models::OwnedPart(rule, {config->num_heads, config->num_kv_heads}, shard));
+            }
+            const checkpoint::TensorInfo* tied = own.Find("lm_head.weight");
+            if (tied && config->tie_word_embeddings) {  // it and the embedding are compared
+              const base::Range rows = models::VocabularyRows(config->vocab_size, shard);
+              owned[rank] += 2 * models::OwnedBytes(*tied, {rows, {0, config->hidden_size}});
+            }
+            base::ThreadPool pool(1);
+            ops::Context context(&pool, kernels::RefTable(), &communicator);
+            const uint64_t before = own.bytes_read();
+            const auto model = models::LoadModel(own, {}, context);
+            read[rank] = own.bytes_read() - before;
+            return model.status();
+          });
       ASSERT_TRUE(status.ok()) << status.message();
       for (size_t rank = 0; rank < read.size(); ++rank) {
         EXPECT_GE(read[rank], owned[rank]) << file << ", rank " << rank << " of " << degree;
@@ -165,27 +168,37 @@ TEST(RanksErrors, NameTheDegreeTheFileAndTheRank) {
     return status.ok() ? "" : status.message();
   };
   EXPECT_TRUE(load(2, [](int, std::string*, EngineOptions*) {}).ok());
-  EXPECT_NE(message(3, [](int, std::string*, EngineOptions*) {}).find("cannot be cut over 3 ranks, but over 1, 2, 6"),
+  EXPECT_NE(message(3, [](int, std::string*, EngineOptions*) {})
+                .find("cannot be cut over 3 ranks, but over 1, 2, 6"),
             std::string::npos);
-  EXPECT_NE(message(2, [&](int rank, std::string* model, EngineOptions*) {
-              if (rank == 1) *model = parity + "qwen3";
-            }).find("rank 1 finds another checkpoint than rank 0"),
+  EXPECT_NE(message(2,
+                    [&](int rank, std::string* model, EngineOptions*) {
+                      if (rank == 1) *model = parity + "qwen3";
+                    })
+                .find("rank 1 finds another checkpoint than rank 0"),
             std::string::npos);
-  EXPECT_NE(message(2, [&](int rank, std::string* model, EngineOptions*) {
-              if (rank == 1) *model = parity + "nothing_here";
-            }).find("rank 1: "),
+  EXPECT_NE(message(2,
+                    [&](int rank, std::string* model, EngineOptions*) {
+                      if (rank == 1) *model = parity + "nothing_here";
+                    })
+                .find("rank 1: "),
             std::string::npos);
-  EXPECT_NE(message(2, [&](int rank, std::string*, EngineOptions* options) {
-              if (rank == 1) options->dtype = "f32";
-            }).find("rank 1 has another numerics policy than rank 0"),
+  EXPECT_NE(message(2,
+                    [&](int rank, std::string*, EngineOptions* options) {
+                      if (rank == 1) options->dtype = "f32";
+                    })
+                .find("rank 1 has another numerics policy than rank 0"),
             std::string::npos);
-  EXPECT_NE(message(2, [&](int rank, std::string*, EngineOptions* options) {
-              if (rank == 1) options->threads = 1000;
-            }).find("rank 1: 1000 threads"),
+  EXPECT_NE(message(2,
+                    [&](int rank, std::string*, EngineOptions* options) {
+                      if (rank == 1) options->threads = 1000;
+                    })
+                .find("rank 1: 1000 threads"),
             std::string::npos);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Ranks, testing::ValuesIn(Models()), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, Ranks, testing::ValuesIn(Models()),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace fusiontree::engine

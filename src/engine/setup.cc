@@ -15,10 +15,12 @@ base::Result<const kernels::Table*> ChooseTable(const std::string& isa) {
   const kernels::Variant* variant = kernels::Find(isa);
   if (variant == nullptr) {
     std::string names;
-    for (const kernels::Variant& v : kernels::Variants()) names += std::string(names.empty() ? "" : ", ") + v.name;
+    for (const kernels::Variant& v : kernels::Variants())
+      names += std::string(names.empty() ? "" : ", ") + v.name;
     return base::BadInput("there is no instruction-set variant \"{}\" (auto, {})", isa, names);
   }
-  if (variant->table == nullptr) return base::BadInput("the variant {} cannot run here: {}", isa, variant->missing);
+  if (variant->table == nullptr)
+    return base::BadInput("the variant {} cannot run here: {}", isa, variant->missing);
   return variant->table;
 }
 
@@ -45,8 +47,8 @@ base::Result<int> ChooseThreads(int threads) {
   const int processors = base::ThreadPool::AvailableProcessors();
   if (threads == 0) return processors;
   if (threads < 0 || threads > 8 * processors)
-    return base::BadInput("{} threads are out of range: this process may use {} processors (1 to {} threads)", threads,
-                          processors, 8 * processors);
+    return base::BadInput("{} threads are out of range: this process may use {} processors (1 to {} threads)",
+                          threads, processors, 8 * processors);
   return threads;
 }
 
@@ -55,13 +57,15 @@ base::NumericsPolicy PolicyOf(const kernels::Table& table, const models::Model& 
           kernels::kKeyBlock, kernels::kSplitKeys, kernels::kVocabBlock};
 }
 
-base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path, const EngineOptions& options) {
+base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path,
+                                                   const EngineOptions& options) {
   if (options.communicator && options.communicator->size() > 1) return LoadOnAllRanks(model_path, options);
   FT_ASSIGN_OR_RETURN(const kernels::Table* table, ChooseTable(options.isa));
   return MakeRuntime(model_path, options, table);
 }
 
-base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path, const EngineOptions& options,
+base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path,
+                                                   const EngineOptions& options,
                                                    const kernels::Table* table) {
   auto runtime = std::make_unique<Runtime>();
   FT_ASSIGN_OR_RETURN(models::ModelOptions types, ChooseTypes(options.dtype, options.kv));

@@ -17,7 +17,8 @@ using parallel::RecordWriter;
 // A sequence of rank 0: the others know it by its number.
 class Numbered : public cache::SequenceState {
  public:
-  Numbered(cache::SequenceState&& state, uint64_t number, const std::shared_ptr<std::vector<uint64_t>>& dropped)
+  Numbered(cache::SequenceState&& state, uint64_t number,
+           const std::shared_ptr<std::vector<uint64_t>>& dropped)
       : SequenceState(std::move(state)), number_(number), dropped_(dropped) {}
   ~Numbered() override { dropped_->push_back(number_); }
   uint64_t number() const { return number_; }
@@ -52,7 +53,9 @@ void AgreeOnRows(parallel::Communicator& communicator, int64_t rows, uint8_t* ro
 class Distributed : public Model {
  public:
   Distributed(std::unique_ptr<Model> shard, size_t weight_bytes, size_t streamed_bytes, ops::Context& context)
-      : shard_(std::move(shard)), weight_bytes_(weight_bytes), streamed_bytes_(streamed_bytes),
+      : shard_(std::move(shard)),
+        weight_bytes_(weight_bytes),
+        streamed_bytes_(streamed_bytes),
         communicator_(context.communicator()) {}
   ~Distributed() override { parallel::Send(communicator_, RecordKind::kUnload, RecordWriter()); }
 
@@ -72,7 +75,8 @@ class Distributed : public Model {
     return std::make_unique<Numbered>(std::move(*shard_->NewSequence(pool)), next_++, dropped_);
   }
 
-  void Forward(ops::Context& context, const cache::Batch& batch, float* hidden, uint8_t* row_ok) const override {
+  void Forward(ops::Context& context, const cache::Batch& batch, float* hidden,
+               uint8_t* row_ok) const override {
     std::vector<SpanRecord> spans;
     for (const cache::Span& span : batch.spans)
       spans.push_back({static_cast<const Numbered*>(span.sequence)->number(), span.first_position, span.count,
@@ -109,7 +113,8 @@ class Distributed : public Model {
   size_t weight_bytes_, streamed_bytes_;
   parallel::Communicator& communicator_;
   mutable uint64_t next_ = 0;
-  std::shared_ptr<std::vector<uint64_t>> dropped_ = std::make_shared<std::vector<uint64_t>>();  // since the last record
+  std::shared_ptr<std::vector<uint64_t>> dropped_ =
+      std::make_shared<std::vector<uint64_t>>();  // since the last record
 };
 
 class IgnoringProbe : public ops::Probe {
@@ -171,13 +176,14 @@ class Follower {
     } else {
       if (state->length() > span.first_position) state->Truncate(span.first_position);
       if (state->length() != span.first_position)
-        return base::Failed("sequence {} has {} positions here, but {} on rank 0", span.sequence, state->length(),
-                            span.first_position);
+        return base::Failed("sequence {} has {} positions here, but {} on rank 0", span.sequence,
+                            state->length(), span.first_position);
       FT_RETURN_IF_ERROR(batch->Add(state.get(), ids, span.count));
     }
     const int64_t live = LivePages(*state);
     if (live != span.live_pages)
-      return base::Failed("sequence {} has {} cache pages here, but {} on rank 0", span.sequence, live, span.live_pages);
+      return base::Failed("sequence {} has {} cache pages here, but {} on rank 0", span.sequence, live,
+                          span.live_pages);
     return base::OkStatus();
   }
 
@@ -189,8 +195,8 @@ class Follower {
 
 }  // namespace
 
-std::unique_ptr<Model> MakeDistributed(std::unique_ptr<Model> shard, size_t weight_bytes, size_t streamed_bytes,
-                                       ops::Context& context) {
+std::unique_ptr<Model> MakeDistributed(std::unique_ptr<Model> shard, size_t weight_bytes,
+                                       size_t streamed_bytes, ops::Context& context) {
   return std::make_unique<Distributed>(std::move(shard), weight_bytes, streamed_bytes, context);
 }
 

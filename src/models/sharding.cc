@@ -60,7 +60,8 @@ uint64_t OwnedBytes(const checkpoint::TensorInfo& tensor, const Owned& owned) {
   const bool vector = tensor.shape.size() < 2;  // blocks run along its one dimension
   const base::Range run = vector ? owned.rows : owned.columns;
   const int64_t elements = (run.end + block - 1) / block * block - run.begin / block * block;
-  return tensor::BytesFor(tensor.type, static_cast<size_t>(elements)) * static_cast<uint64_t>(vector ? 1 : rows);
+  return tensor::BytesFor(tensor.type, static_cast<size_t>(elements)) *
+         static_cast<uint64_t>(vector ? 1 : rows);
 }
 
 }  // namespace fusiontree::models

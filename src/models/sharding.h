@@ -1,4 +1,5 @@
-// What one rank of a degree-t run owns of each tensor (R2 and R3 of docs/numerics.md), from the rule's kind alone.
+// What one rank of a degree-t run owns of each tensor (R2 and R3 of docs/numerics.md), from the rule's kind
+// alone.
 #ifndef FUSIONTREE_MODELS_SHARDING_H_
 #define FUSIONTREE_MODELS_SHARDING_H_
 
@@ -19,11 +20,12 @@ struct HeadCounts {
   int64_t heads = 1, kv_heads = 1;
 };
 
-// Heads of a rank: query heads in equal runs, and every KV head that these use, so that a KV head whose query heads lie
-// on several ranks is held by each of them.
+// Heads of a rank: query heads in equal runs, and every KV head that these use, so that a KV head whose query
+// heads lie on several ranks is held by each of them.
 base::Range QueryHeads(const HeadCounts& counts, Shard shard);
 base::Range KvHeads(const HeadCounts& counts, Shard shard);
-// Rows of the vocabulary: whole blocks of kernels::kVocabBlock, runs that differ by one block at most; may be empty.
+// Rows of the vocabulary: whole blocks of kernels::kVocabBlock, runs that differ by one block at most; may be
+// empty.
 base::Range VocabularyRows(int64_t vocab_size, Shard shard);
 
 // The part of a tensor of this rule that the rank holds.

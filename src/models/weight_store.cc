@@ -15,7 +15,8 @@ namespace {
 using checkpoint::TensorInfo;
 using tensor::DType;
 
-constexpr int64_t kReadBytes = 1 << 20;  // about this much of a file at a time: stays in L2 until it is packed
+constexpr int64_t kReadBytes =
+    1 << 20;  // about this much of a file at a time: stays in L2 until it is packed
 
 int64_t Panels(int64_t rows) { return (rows + kernels::kPanel - 1) / kernels::kPanel; }
 
@@ -52,7 +53,8 @@ class WeightStore::Packer {
   base::Status Pack(std::byte* base, int64_t begin, int64_t end) {
     const int64_t rows = part_.owned.rows.end - part_.owned.rows.begin, head = part_.rule.interleaved_head;
     // Whole panels, and whole heads where their rows are interleaved in the file.
-    const int64_t step = std::max<int64_t>(1, kReadBytes / (static_cast<int64_t>(read_row_) * kernels::kPanel));
+    const int64_t step =
+        std::max<int64_t>(1, kReadBytes / (static_cast<int64_t>(read_row_) * kernels::kPanel));
     for (int64_t panel = begin; panel < end; panel += step) {
       const int64_t last = std::min(panel + step, end);
       const int64_t first_row = panel * kernels::kPanel, end_row = std::min(last * kernels::kPanel, rows);
@@ -84,7 +86,8 @@ class WeightStore::Packer {
     FT_RETURN_IF_ERROR(ReadRows(first, n, file_.data()));
     floats_.resize(n * wide);
     tensor::ToFloat(file_type_, file_.data(), n * wide, floats_.data());
-    const size_t k = static_cast<size_t>(k_), before = static_cast<size_t>(part_.owned.columns.begin - read_.begin);
+    const size_t k = static_cast<size_t>(k_),
+                 before = static_cast<size_t>(part_.owned.columns.begin - read_.begin);
     for (size_t r = 0; r < n; ++r) Store(floats_.data() + r * wide + before, rows_.data() + r * row_, k);
     return base::OkStatus();
   }
@@ -93,7 +96,8 @@ class WeightStore::Packer {
     const uint64_t at = static_cast<uint64_t>(first) * file_row_ + skip_;
     if (read_row_ == file_row_) return store_.checkpoint_.Read(*part_.tensor, at, count * file_row_, out);
     for (size_t r = 0; r < count; ++r)
-      FT_RETURN_IF_ERROR(store_.checkpoint_.Read(*part_.tensor, at + r * file_row_, read_row_, out + r * read_row_));
+      FT_RETURN_IF_ERROR(
+          store_.checkpoint_.Read(*part_.tensor, at + r * file_row_, read_row_, out + r * read_row_));
     return base::OkStatus();
   }
   void Store(const float* from, char* to, size_t n) const {
@@ -110,7 +114,8 @@ class WeightStore::Packer {
     file_.assign(rows_.begin(), rows_.end());
     for (int64_t r = 0; r < count; ++r) {
       const int64_t in_head = r % head, to = r - in_head + in_head % 2 * (head / 2) + in_head / 2;
-      std::memcpy(rows_.data() + static_cast<size_t>(to) * row_, file_.data() + static_cast<size_t>(r) * row_, row_);
+      std::memcpy(rows_.data() + static_cast<size_t>(to) * row_, file_.data() + static_cast<size_t>(r) * row_,
+                  row_);
     }
   }
 
@@ -120,15 +125,15 @@ class WeightStore::Packer {
   const ops::Matrix& matrix_;
   DType file_type_, type_;
   int64_t k_;
-  base::Range read_;                        // columns read of each row
-  size_t row_;                              // bytes of a row as stored
+  base::Range read_;                               // columns read of each row
+  size_t row_;                                     // bytes of a row as stored
   size_t file_row_ = 0, skip_ = 0, read_row_ = 0;  // of a row in the file, before the read columns, of these
   std::vector<char> file_, rows_;
   std::vector<float> floats_;
 };
 
-WeightStore::WeightStore(const checkpoint::Checkpoint& checkpoint, const kernels::Table& table, ComputeType compute,
-                         const HeadCounts& heads, Shard shard)
+WeightStore::WeightStore(const checkpoint::Checkpoint& checkpoint, const kernels::Table& table,
+                         ComputeType compute, const HeadCounts& heads, Shard shard)
     : checkpoint_(checkpoint), table_(table), compute_(compute), heads_(heads), shard_(shard) {}
 
 base::Result<kernels::MatrixKind> WeightStore::KindOf(DType type) const {
@@ -141,8 +146,9 @@ base::Result<kernels::MatrixKind> WeightStore::KindOf(DType type) const {
   return base::BadInput("a weight of type {} cannot be multiplied", tensor::Info(type).name);
 }
 
-base::Result<size_t> WeightStore::AddMatrix(const std::vector<TensorRule>& parts, const std::vector<TensorRule>& biases,
-                                            Stack stack, int64_t slices) {
+base::Result<size_t> WeightStore::AddMatrix(const std::vector<TensorRule>& parts,
+                                            const std::vector<TensorRule>& biases, Stack stack,
+                                            int64_t slices) {
   FT_CHECK(biases.empty() || biases.size() == parts.size());
   const bool by_columns = parts[0].sharding == Sharding::kColumns;
   FT_CHECK(slices % (by_columns ? shard_.degree : 1) == 0);
@@ -168,13 +174,15 @@ base::Result<size_t> WeightStore::AddMatrix(const std::vector<TensorRule>& parts
   }
   if (!biases.empty()) {
     stacked.bias.assign(static_cast<size_t>(stacked.matrix.panels * kernels::kPanel), 0.0f);
-    for (size_t i = 0; i < parts.size(); ++i) FT_RETURN_IF_ERROR(PlaceBias(biases[i], stacked.parts[i], &stacked.bias));
+    for (size_t i = 0; i < parts.size(); ++i)
+      FT_RETURN_IF_ERROR(PlaceBias(biases[i], stacked.parts[i], &stacked.bias));
   }
   matrices_.push_back(std::move(stacked));
   return matrices_.size() - 1;
 }
 
-base::Status WeightStore::PlaceBias(const TensorRule& rule, const Part& part, std::vector<float>* bias) const {
+base::Status WeightStore::PlaceBias(const TensorRule& rule, const Part& part,
+                                    std::vector<float>* bias) const {
   FT_ASSIGN_OR_RETURN(const TensorInfo* info, FindTensor(checkpoint_, rule));
   const base::Range rows = OwnedPart(rule, heads_, shard_).rows;
   std::vector<float> values(static_cast<size_t>(rows.end - rows.begin));
@@ -183,7 +191,8 @@ base::Status WeightStore::PlaceBias(const TensorRule& rule, const Part& part, st
   for (int64_t r = 0; r < rows.end - rows.begin; ++r) {
     const int64_t row = d ? r - r % d + r % d % 2 * (d / 2) + r % d / 2 : r;
     const int64_t panel = part.first_panel + row / kernels::kPanel * part.panel_step;
-    (*bias)[static_cast<size_t>(panel * kernels::kPanel + row % kernels::kPanel)] = values[static_cast<size_t>(r)];
+    (*bias)[static_cast<size_t>(panel * kernels::kPanel + row % kernels::kPanel)] =
+        values[static_cast<size_t>(r)];
   }
   return base::OkStatus();
 }
@@ -210,8 +219,8 @@ base::Status WeightStore::ReadVector(const TensorInfo& info, base::Range rows, f
   std::copy_n(wide.begin() + (rows.begin - first), rows.end - rows.begin, out);
   for (int64_t i = 0; i < rows.end - rows.begin; ++i)
     if (!std::isfinite(out[i]))
-      return base::BadInput("{}: the tensor {} holds an infinite or NaN value at {}", checkpoint_.path(), info.name,
-                            rows.begin + i);
+      return base::BadInput("{}: the tensor {} holds an infinite or NaN value at {}", checkpoint_.path(),
+                            info.name, rows.begin + i);
   return base::OkStatus();
 }
 
@@ -245,14 +254,16 @@ base::Status WeightStore::Load(ops::Context& context, const std::function<void(d
       Stacked& stacked = matrices_[i];
       for (const Part& part : stacked.parts) {
         const base::Range share = base::Share(part.panels, 1, thread, context.pool().size());
-        base::Status status = Packer(*this, stacked, part).Pack(buffer_.data() + stacked.offset, share.begin, share.end);
+        base::Status status =
+            Packer(*this, stacked, part).Pack(buffer_.data() + stacked.offset, share.begin, share.end);
         if (!status.ok()) {
           errors[i * static_cast<size_t>(context.pool().size()) + static_cast<size_t>(thread)] = status;
           failed.store(true);
           return;
         }
       }
-      if (thread == 0 && progress) progress(static_cast<double>(i + 1) / static_cast<double>(matrices_.size()));
+      if (thread == 0 && progress)
+        progress(static_cast<double>(i + 1) / static_cast<double>(matrices_.size()));
     }
   });
   for (const base::Status& status : errors)

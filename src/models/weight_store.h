@@ -1,5 +1,6 @@
-// Weights in memory: one buffer of packed panels for all matrices, filled straight from the file by all threads, each
-// thread packing the panels that it will read; and fp32 vectors. A rank of several holds, and reads, what its shard owns.
+// Weights in memory: one buffer of packed panels for all matrices, filled straight from the file by all
+// threads, each thread packing the panels that it will read; and fp32 vectors. A rank of several holds, and
+// reads, what its shard owns.
 #ifndef FUSIONTREE_MODELS_WEIGHT_STORE_H_
 #define FUSIONTREE_MODELS_WEIGHT_STORE_H_
 
@@ -26,9 +27,10 @@ class WeightStore {
     kInOrder,    // part after part, each starting at a panel
     kAlternate,  // panel 0 of each part, panel 1 of each part, ...: gate and up of kernels::kSiluMul
   };
-  // One matrix of parts that share their input (same columns). All parts take one kind: the file's type where they
-  // agree, fp32 (exact) where they differ. `biases` is empty or has one rule a part. `slices` are those of the whole
-  // matrix; where ranks cut its columns each holds its share of them. Returns the matrix's index.
+  // One matrix of parts that share their input (same columns). All parts take one kind: the file's type where
+  // they agree, fp32 (exact) where they differ. `biases` is empty or has one rule a part. `slices` are those
+  // of the whole matrix; where ranks cut its columns each holds its share of them. Returns the matrix's
+  // index.
   base::Result<size_t> AddMatrix(const std::vector<TensorRule>& parts, const std::vector<TensorRule>& biases,
                                  Stack stack, int64_t slices);
   // A vector widened to fp32. Returns its index.

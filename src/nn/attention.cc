@@ -4,12 +4,13 @@ namespace fusiontree::nn {
 
 AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const AttentionWeights& w) {
   return {context.arena().TakeArray<float>(rows * w.qkv.panels * kernels::kPanel),
-          context.arena().TakeArray<float>(rows * ops::PaddedColumns(w.o.k)), ops::TakeRows(context, rows, w.o)};
+          context.arena().TakeArray<float>(rows * ops::PaddedColumns(w.o.k)),
+          ops::TakeRows(context, rows, w.o)};
 }
 
-void RunAttention(ops::Context& context, const AttentionWeights& w, const AttentionSpace& space, const ops::Rows& rows,
-                  const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles, int layer, float* x,
-                  int64_t stride, uint8_t* row_ok) {
+void RunAttention(ops::Context& context, const AttentionWeights& w, const AttentionSpace& space,
+                  const ops::Rows& rows, const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles,
+                  int layer, float* x, int64_t stride, uint8_t* row_ok) {
   const int64_t m = rows.m, width = w.qkv.panels * kernels::kPanel, d = w.shape.head_dim;
   float *q = space.qkv, *k = space.qkv + w.k_column, *v = space.qkv + w.v_column;
   auto probe = [&](const char* op, const float* value, const Part& part) {

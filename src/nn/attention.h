@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "nn/parallel_linear.h"
 #include "ops/attention.h"
 #include "ops/linear.h"
-#include "nn/parallel_linear.h"
 
 namespace fusiontree::nn {
 
@@ -25,16 +25,16 @@ struct AttentionWeights {
 
 // Memory of one forward's attention, reused by every layer. T rows.
 struct AttentionSpace {
-  float* qkv;       // [T, qkv.panels * 32]
-  float* out;       // [T, columns of W_o, padded]
-  void* out_rows;   // packed
+  float* qkv;      // [T, qkv.panels * 32]
+  float* out;      // [T, columns of W_o, padded]
+  void* out_rows;  // packed
 };
 AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const AttentionWeights& weights);
 
 // rows: packed normed rows; x [T, stride]: the residual stream, added to. `layer` is for the probe.
 void RunAttention(ops::Context& context, const AttentionWeights& weights, const AttentionSpace& space,
-                  const ops::Rows& rows, const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles, int layer,
-                  float* x, int64_t stride, uint8_t* row_ok);
+                  const ops::Rows& rows, const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles,
+                  int layer, float* x, int64_t stride, uint8_t* row_ok);
 
 }  // namespace fusiontree::nn
 

@@ -22,8 +22,8 @@ struct MlpSpace {
 MlpSpace TakeMlpSpace(ops::Context& context, int64_t rows, const MlpWeights& weights);
 
 // rows: packed normed rows; x [T, stride]: the residual stream, added to.
-void RunMlp(ops::Context& context, const MlpWeights& weights, const MlpSpace& space, const ops::Rows& rows, int layer,
-            float* x, int64_t stride);
+void RunMlp(ops::Context& context, const MlpWeights& weights, const MlpSpace& space, const ops::Rows& rows,
+            int layer, float* x, int64_t stride);
 
 }  // namespace fusiontree::nn
 

@@ -13,8 +13,8 @@ constexpr int64_t kCheapRows = 4;
 constexpr int64_t kSumFloats = 2048;  // added at a time: stays in the first-level cache
 
 // x += (sum of the parts by the tree) + bias, rows of `stride` floats, the first `width` of them.
-void AddParts(ops::Context& context, const float* const* parts, const float* bias, int64_t m, int64_t width, float* x,
-              int64_t stride) {
+void AddParts(ops::Context& context, const float* const* parts, const float* bias, int64_t m, int64_t width,
+              float* x, int64_t stride) {
   const int ranks = context.ranks();
   context.For(m, 1, kCheapRows, [&](int, base::Range share) {
     float sum[kSumFloats];
@@ -97,8 +97,8 @@ void VocabParallelHead(ops::Context& context, const ops::Rows& rows, const ops::
   });
 }
 
-void ObservePart(ops::Context& context, int layer, const char* op, const float* value, int64_t m, int64_t stride,
-                 const Part& part) {
+void ObservePart(ops::Context& context, int layer, const char* op, const float* value, int64_t m,
+                 int64_t stride, const Part& part) {
   if (context.probe() == nullptr) return;
   if (context.ranks() == 1) return context.probe()->Observe(layer, op, value, m, part.total, stride);
   parallel::Communicator& communicator = context.communicator();

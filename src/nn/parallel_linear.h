@@ -1,8 +1,10 @@
-// The linear layers of a model that is cut over ranks, after Megatron-LM (Shoeybi et al., 2019), with the sums of R2.
+// The linear layers of a model that is cut over ranks, after Megatron-LM (Shoeybi et al., 2019), with the
+// sums of R2.
 //
-// Column-parallel (qkv, gate_up): a rank holds some of the outputs, the input is whole on every rank: ops::Matmul, no
-// communication. Row-parallel (o, down): a rank holds some of the inputs; the ranks' sums are added by the upper levels
-// of R2's tree. Embedding and head are cut by the vocabulary. With one rank each is the plain operation.
+// Column-parallel (qkv, gate_up): a rank holds some of the outputs, the input is whole on every rank:
+// ops::Matmul, no communication. Row-parallel (o, down): a rank holds some of the inputs; the ranks' sums are
+// added by the upper levels of R2's tree. Embedding and head are cut by the vocabulary. With one rank each is
+// the plain operation.
 #ifndef FUSIONTREE_NN_PARALLEL_LINEAR_H_
 #define FUSIONTREE_NN_PARALLEL_LINEAR_H_
 
@@ -20,8 +22,8 @@ struct Part {
   int64_t total = 0;
 };
 
-// x [T, stride] += W · rows + b over all ranks' columns of W; the bias, on every rank, is added once. The result is on
-// every rank. Cost besides the product: an exchange of T * stride floats.
+// x [T, stride] += W · rows + b over all ranks' columns of W; the bias, on every rank, is added once. The
+// result is on every rank. Cost besides the product: an exchange of T * stride floats.
 void RowParallelLinear(ops::Context& context, const ops::Rows& rows, const ops::Matrix& matrix, float* x,
                        int64_t stride);
 
@@ -36,10 +38,10 @@ void VocabParallelEmbedding(ops::Context& context, const ops::Matrix& matrix, co
 void VocabParallelHead(ops::Context& context, const ops::Rows& rows, const ops::Matrix& matrix,
                        const VocabularyRuns& runs, float* logits, int64_t stride);
 
-// Shows the probe the whole value [m, part.total], whose columns of this rank lie in value [m, stride]. A rank whose
-// probe is not null takes part in the gathering, so all ranks have one or none.
-void ObservePart(ops::Context& context, int layer, const char* op, const float* value, int64_t m, int64_t stride,
-                 const Part& part);
+// Shows the probe the whole value [m, part.total], whose columns of this rank lie in value [m, stride]. A
+// rank whose probe is not null takes part in the gathering, so all ranks have one or none.
+void ObservePart(ops::Context& context, int layer, const char* op, const float* value, int64_t m,
+                 int64_t stride, const Part& part);
 
 }  // namespace fusiontree::nn
 

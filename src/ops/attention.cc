@@ -11,7 +11,8 @@ namespace fusiontree::ops {
 namespace {
 
 constexpr int64_t kCheapRows = 4;
-// Below this many tiles a thread, histories are cut over threads at the fixed split points; the bits are the same.
+// Below this many tiles a thread, histories are cut over threads at the fixed split points; the bits are the
+// same.
 constexpr int64_t kTilesPerThread = 4;
 
 // Rows (queries x heads of one KV head's group) of one span: a unit of work.
@@ -29,7 +30,9 @@ struct State {  // of one tile or one split of it
   float* sum;
   float* acc;
 };
-size_t StateFloats(int64_t acc_stride) { return static_cast<size_t>(kernels::kAttentionRows * (acc_stride + 2)); }
+size_t StateFloats(int64_t acc_stride) {
+  return static_cast<size_t>(kernels::kAttentionRows * (acc_stride + 2));
+}
 State StateAt(float* memory) {
   return {memory, memory + kernels::kAttentionRows, memory + 2 * kernels::kAttentionRows};
 }
@@ -63,14 +66,14 @@ struct Work {
     table.attention[shape.kind].split(&args);
   }
   void Merge(const Tile& tile, const State& state, const State& part) const {
-    table.attention_merge(tile.queries * tile.heads, shape.head_dim, acc_stride, state.max, state.sum, state.acc, part.max,
-                          part.sum, part.acc);
+    table.attention_merge(tile.queries * tile.heads, shape.head_dim, acc_stride, state.max, state.sum,
+                          state.acc, part.max, part.sum, part.acc);
   }
   void Finish(const Tile& tile, const State& state, float* out, int64_t out_stride) const {
-    table.attention_finish(tile.queries, tile.heads, shape.head_dim, acc_stride, state.sum, state.acc,
-                           out + (tile.span->first_row + tile.first_query) * out_stride +
-                               tile.first_head * shape.head_dim,
-                           out_stride);
+    table.attention_finish(
+        tile.queries, tile.heads, shape.head_dim, acc_stride, state.sum, state.acc,
+        out + (tile.span->first_row + tile.first_query) * out_stride + tile.first_head * shape.head_dim,
+        out_stride);
   }
 };
 
@@ -94,8 +97,8 @@ std::vector<Tile> MakeTiles(const AttentionShape& shape, const std::vector<KvSpa
 
 }  // namespace
 
-RopeAngles MakeRopeAngles(Context& context, const int64_t* positions, int64_t m, const float* inverse_frequency,
-                          int64_t half) {
+RopeAngles MakeRopeAngles(Context& context, const int64_t* positions, int64_t m,
+                          const float* inverse_frequency, int64_t half) {
   float* cos = context.arena().TakeArray<float>(m * half);
   float* sin = context.arena().TakeArray<float>(m * half);
   context.For(m, 1, 16, [&](int, base::Range share) {
@@ -119,8 +122,8 @@ void Rope(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, 
   });
 }
 
-void NormHeads(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, int64_t d, const float* weight,
-               float eps, uint8_t* row_ok) {
+void NormHeads(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, int64_t d,
+               const float* weight, float eps, uint8_t* row_ok) {
   context.For(m, 1, kCheapRows, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r)
       for (int64_t h = 0; h < heads; ++h) {
@@ -140,8 +143,10 @@ void WriteKv(Context& context, const AttentionShape& shape, const std::vector<Kv
     for (const KvSpan& span : spans)
       for (int64_t head = begin; head < end; ++head)
         for (int64_t i = 0; i < span.count; ++i) {
-          const int64_t position = span.first_position + i, at = (span.first_row + i) * stride + head * shape.head_dim;
-          void* block = span.blocks[static_cast<size_t>(head)][static_cast<size_t>(position / kernels::kKeyBlock)];
+          const int64_t position = span.first_position + i,
+                        at = (span.first_row + i) * stride + head * shape.head_dim;
+          void* block =
+              span.blocks[static_cast<size_t>(head)][static_cast<size_t>(position / kernels::kKeyBlock)];
           ops.write(block, position % kernels::kKeyBlock, shape.head_dim, k + at, v + at);
         }
   };
@@ -153,8 +158,8 @@ void WriteKv(Context& context, const AttentionShape& shape, const std::vector<Kv
   }
 }
 
-void Attention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans, const float* q,
-               int64_t q_stride, float* out, int64_t out_stride) {
+void Attention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans,
+               const float* q, int64_t q_stride, float* out, int64_t out_stride) {
   const int64_t acc_stride = PaddedColumns(shape.head_dim);
   FT_CHECK(shape.group <= kernels::kAttentionRows && shape.head_dim <= kernels::kMaxHeadDim);
   FT_CHECK(2 * StateFloats(acc_stride) * sizeof(float) <= kOpScratchBytes);
@@ -166,7 +171,8 @@ void Attention(Context& context, const AttentionShape& shape, const std::vector<
   for (size_t i = 0; i < tiles.size(); ++i) first_split[i + 1] = first_split[i] + tiles[i].splits();
   const int64_t all_splits = first_split.back();
 
-  std::atomic<int64_t> next{0};  // tiles differ in cost, so threads take the next one; who takes it changes no bit
+  std::atomic<int64_t> next{
+      0};  // tiles differ in cost, so threads take the next one; who takes it changes no bit
   if (count >= kTilesPerThread * context.pool().size() || all_splits == count || context.pool().size() == 1) {
     context.pool().Run([&](int thread) {
       float* memory = static_cast<float*>(context.OpScratch(thread));
@@ -185,11 +191,15 @@ void Attention(Context& context, const AttentionShape& shape, const std::vector<
     return;
   }
   // Few tiles, long histories: one split a unit, then each tile's splits merged in order.
-  float* memory = context.arena().TakeArray<float>(all_splits * static_cast<int64_t>(StateFloats(acc_stride)));
-  auto state_of = [&](int64_t split) { return StateAt(memory + static_cast<size_t>(split) * StateFloats(acc_stride)); };
+  float* memory =
+      context.arena().TakeArray<float>(all_splits * static_cast<int64_t>(StateFloats(acc_stride)));
+  auto state_of = [&](int64_t split) {
+    return StateAt(memory + static_cast<size_t>(split) * StateFloats(acc_stride));
+  };
   context.pool().Run([&](int thread) {
     for (int64_t unit = next.fetch_add(1); unit < all_splits; unit = next.fetch_add(1)) {
-      const size_t i = static_cast<size_t>(std::upper_bound(first_split.begin(), first_split.end(), unit) - first_split.begin() - 1);
+      const size_t i = static_cast<size_t>(std::upper_bound(first_split.begin(), first_split.end(), unit) -
+                                           first_split.begin() - 1);
       work.Split(tiles[i], unit - first_split[i], state_of(unit), context.KernelScratch(thread));
     }
   });

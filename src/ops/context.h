@@ -19,8 +19,10 @@ constexpr size_t kOpScratchBytes = size_t{1} << 20;
 
 class Context {
  public:
-  // Borrows pool, table and communicator (null: one rank), which outlive the context. Used by one caller at a time.
-  Context(base::ThreadPool* pool, const kernels::Table* table, parallel::Communicator* communicator = nullptr);
+  // Borrows pool, table and communicator (null: one rank), which outlive the context. Used by one caller at a
+  // time.
+  Context(base::ThreadPool* pool, const kernels::Table* table,
+          parallel::Communicator* communicator = nullptr);
 
   base::ThreadPool& pool() { return *pool_; }
   const kernels::Table& kernels() const { return *table_; }
@@ -31,10 +33,12 @@ class Context {
   void set_probe(Probe* probe) { probe_ = probe; }
 
   void* KernelScratch(int thread) { return scratch_.data() + static_cast<size_t>(thread) * kThreadBytes; }
-  void* OpScratch(int thread) { return static_cast<std::byte*>(KernelScratch(thread)) + kernels::kScratchBytes; }
+  void* OpScratch(int thread) {
+    return static_cast<std::byte*>(KernelScratch(thread)) + kernels::kScratchBytes;
+  }
 
-  // f(thread, range) with [0, n) shared over the threads in multiples of `unit`. Work below `cheap` units is done by
-  // the caller alone: a fork costs about 2 us, more than a norm of one row.
+  // f(thread, range) with [0, n) shared over the threads in multiples of `unit`. Work below `cheap` units is
+  // done by the caller alone: a fork costs about 2 us, more than a norm of one row.
   template <typename F>
   void For(int64_t n, int64_t unit, int64_t cheap, F&& f) {
     if (n <= 0) return;

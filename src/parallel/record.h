@@ -20,7 +20,7 @@ enum class RecordKind : uint32_t {
   kUnload = 3,   // drop it
   kForward = 4,  // models/distributed.h
   kHead = 5,
-  kTask = 6,     // something that a command has all ranks do: engine/ranks.h
+  kTask = 6,  // something that a command has all ranks do: engine/ranks.h
 };
 
 // The payload of a record, put in order.
@@ -91,8 +91,8 @@ struct Record {
 };
 base::Result<Record> Receive(Communicator& communicator);
 
-// On every rank: OK when it is OK everywhere, else on every rank the error of the lowest rank that has one, which is
-// named when it is not rank 0.
+// On every rank: OK when it is OK everywhere, else on every rank the error of the lowest rank that has one,
+// which is named when it is not rank 0.
 base::Status Agree(Communicator& communicator, const base::Status& status);
 
 }  // namespace fusiontree::parallel
