@@ -81,10 +81,10 @@ bool Board::Arrive(int size, uint64_t signature, bool spin) {
 
 void Board::WakeAll() { Futex(epoch_, FUTEX_WAKE, INT_MAX, nullptr); }
 
-bool Board::Fail(const base::Status& why) {
+void Board::Fail(const base::Status& why) {
   FT_CHECK(!why.ok());
   uint32_t fine = kFine;
-  if (!failure_.compare_exchange_strong(fine, kBeingWritten)) return false;
+  if (!failure_.compare_exchange_strong(fine, kBeingWritten)) return;
   kind_ = static_cast<int32_t>(why.kind());
   size_t length = std::min(why.message().size(), sizeof(sentence_));
   if (length < why.message().size())  // not inside a character of UTF-8
@@ -94,7 +94,6 @@ bool Board::Fail(const base::Status& why) {
   failure_.store(kFailed, std::memory_order_release);
   epoch_.fetch_add(1, std::memory_order_seq_cst);
   WakeAll();
-  return true;
 }
 
 base::Status Board::status() const {

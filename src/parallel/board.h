@@ -27,10 +27,12 @@ class Board {
   // processor (for about 100 us), then asleep. What a rank wrote before is seen by all after.
   bool Arrive(int size, uint64_t signature, bool spin);
 
-  // The first error stands (true: this one); wakes everybody.
-  bool Fail(const base::Status& why);
+  // The first error stands; wakes everybody.
+  void Fail(const base::Status& why);
   bool failed() const { return failure_.load(std::memory_order_acquire) == kFailed; }
   base::Status status() const;
+  // True for one caller only: the one that prints why the job ends.
+  bool Announce() { return announced_.exchange(1) == 0; }
 
  private:
   static constexpr uint32_t kFine = 0, kBeingWritten = 1, kFailed = 2;
@@ -43,6 +45,7 @@ class Board {
   alignas(64) std::atomic<uint32_t> epoch_{0};  // raised when all have arrived, and by Fail
   std::atomic<uint32_t> sleepers_{0};
   alignas(64) std::atomic<uint32_t> failure_{kFine};
+  std::atomic<uint32_t> announced_{0};
   int32_t kind_ = 0;
   uint32_t length_ = 0;
   char sentence_[1000] = {};

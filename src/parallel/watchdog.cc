@@ -97,22 +97,23 @@ void Watchdog::Look(Clock::time_point now) {
     }
     if (!neighbour.dead && !silent && printer == region_.size) printer = i;
   }
+  bool trouble = !sentence.empty();
   const Board& board = region_.board();
-  if (sentence.empty() && board.failed()) {
+  if (board.failed()) {
     if (failed_at_ == Clock::time_point::max()) failed_at_ = now;
-    if (now - failed_at_ < kAfterFailure) return;
-    sentence = board.status().message();
-    // Rank 0 prints before it leaves; nobody needs to do it for it then.
-    if (region_.seat(0).rank == 0 && region_.seat(0).left.load(std::memory_order_acquire) != 0)
-      sentence.clear();
-    End(sentence, printer);
+    if (!trouble && now - failed_at_ < kAfterFailure) return;
+    trouble = true;
+    // The first error stands. Rank 0 prints before it leaves; nobody needs to do it for it then.
+    const bool printed =
+        region_.seat(0).rank == 0 && region_.seat(0).left.load(std::memory_order_acquire) != 0;
+    sentence = printed ? "" : board.status().message();
   }
-  if (!sentence.empty()) End(sentence, printer);
+  if (trouble) End(sentence, printer);
 }
 
 void Watchdog::End(const std::string& sentence, int printer) {
   if (printer != seat_) std::this_thread::sleep_for(kPrinter);  // usually ended with the job in here
-  if (!sentence.empty()) {
+  if (!sentence.empty() && region_.board().Announce()) {
     const std::string line = "fusiontree: " + sentence + "\n";
     [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
   }
