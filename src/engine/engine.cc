@@ -333,7 +333,11 @@ base::Result<std::unique_ptr<Engine>> Engine::Load(const std::string& model_path
   if (options.max_sequences < 1)
     return base::BadInput("max_sequences {} must be at least 1", options.max_sequences);
   FT_ASSIGN_OR_RETURN(std::unique_ptr<Runtime> runtime, MakeRuntime(model_path, options));
-  if (options.cache_bytes == 0) options.cache_bytes = AvailableMemory() / 2;
+  if (options.cache_bytes == 0) {
+    // The other ranks may be on this machine, and each holds as many pages.
+    const int ranks = options.communicator ? options.communicator->size() : 1;
+    options.cache_bytes = AvailableMemory() / 2 / static_cast<size_t>(ranks);
+  }
   return std::unique_ptr<Engine>(std::make_unique<StepEngine>(std::move(runtime), options));
 }
 

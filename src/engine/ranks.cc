@@ -1,6 +1,7 @@
 #include "engine/ranks.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -56,6 +57,12 @@ base::Result<uint64_t> Digest(const checkpoint::Checkpoint& checkpoint) {
       hash = Hash(sample.data(), size, hash);
     }
   }
+  for (const auto& [key, value] : checkpoint.metadata().values()) {
+    hash = Hash(key, hash);
+    if (const int64_t* number = std::get_if<int64_t>(&value)) hash = Hash(number, sizeof(*number), hash);
+    if (const double* number = std::get_if<double>(&value)) hash = Hash(number, sizeof(*number), hash);
+    if (const std::string* text = std::get_if<std::string>(&value)) hash = Hash(*text, hash);
+  }
   if (checkpoint.format() != checkpoint::Checkpoint::Format::kGguf) {
     FT_ASSIGN_OR_RETURN(const std::optional<std::string> config, checkpoint.ReadText("config.json"));
     hash = Hash(config.value_or(""), hash);
@@ -90,10 +97,14 @@ struct LoadRecord {
 int SharedThreads(Communicator& communicator) {
   std::array<char, 256> name{};
   gethostname(name.data(), name.size() - 1);
-  const uint64_t mine = Hash(name.data(), name.size());
-  int here = 0;
-  for (const uint64_t host : Gather(communicator, mine)) here += host == mine;
-  return std::max(1, base::ThreadPool::AvailableProcessors() / std::max(1, here));
+  cpu_set_t processors;
+  CPU_ZERO(&processors);
+  sched_getaffinity(0, sizeof(processors), &processors);
+  // Ranks that mpirun bound to processors of their own share them with nobody.
+  const uint64_t mine = Hash(&processors, sizeof(processors), Hash(name.data(), name.size()));
+  int sharing = 0;
+  for (const uint64_t set : Gather(communicator, mine)) sharing += set == mine;
+  return std::max(1, base::ThreadPool::AvailableProcessors() / std::max(1, sharing));
 }
 
 base::Status RunOnAllRanks(Communicator& communicator, const RankTasks& tasks, const std::string& name,

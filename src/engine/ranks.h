@@ -35,8 +35,8 @@ void EndRanks(parallel::Communicator& communicator);
 // several ranks.
 base::Result<std::unique_ptr<Runtime>> LoadOnAllRanks(const std::string& model_path,
                                                       const EngineOptions& options);
-// Threads of a rank where nobody says how many: the ranks on one host share its processors. Every rank calls
-// it.
+// Threads of a rank where nobody says how many: ranks that may run on the same processors share them. Every
+// rank calls it.
 int SharedThreads(parallel::Communicator& communicator);
 
 // Every rank, with the same arguments but for what concerns its own machine: loads its shard. The variant is
