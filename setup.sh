@@ -9,6 +9,7 @@ cd "$(dirname "$0")"
 packages="
   g++ cmake ninja-build ccache pkg-config
   libfmt-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libreadline-dev
+  libopenmpi-dev openmpi-bin
   ca-certificates python3 python3-pip
   libgtest-dev clang libclang-rt-14-dev llvm"
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf

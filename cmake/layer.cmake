@@ -1,11 +1,15 @@
-# ft_layer(NAME DEPS a b ... [LIBS x y ...])
+# ft_layer(NAME DEPS a b ... [LIBS x y ...] [EXCLUDE x.cc ...])
 #
 # One folder of src/ = one static library ft_NAME = one namespace. DEPS lists the only folders whose
 # headers it may include (tests/layers_test.cc reads these lines). Every *_test.cc beside the sources
-# goes into one executable NAME_test, every *_fuzz.cc becomes a libFuzzer target of its own.
+# goes into one executable NAME_test, every *_fuzz.cc becomes a libFuzzer target of its own. EXCLUDE: files of the folder
+# whose place another one takes in this build.
 function(ft_layer NAME)
-  cmake_parse_arguments(LAYER "" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(LAYER "" "" "DEPS;LIBS;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${NAME}/*.cc)
+  foreach(excluded ${LAYER_EXCLUDE})
+    list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${NAME}/${excluded})
+  endforeach()
   set(tests ${sources})
   set(fuzzers ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")

@@ -1,5 +1,5 @@
-// The engine on real (tiny) checkpoints: one answer alone or in a batch, whatever the chunk, the threads and the
-// session's cache; greedy texts equal Transformers'.
+// The engine on real (tiny) checkpoints: one answer alone or in a batch, whatever the chunk, the threads and
+// the session's cache; greedy texts equal Transformers'.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -59,7 +59,8 @@ TEST(Engine, GreedyTextsEqualTransformers) {
     const nlohmann::json facts = Facts(name);
     const auto results = RunAll(*engine, Requests(facts, 0.0));
     for (size_t i = 0; i < results.size(); ++i)
-      EXPECT_EQ(results[i].tokens, facts["prompts"][i]["greedy"].get<std::vector<int32_t>>()) << name << " prompt " << i;
+      EXPECT_EQ(results[i].tokens, facts["prompts"][i]["greedy"].get<std::vector<int32_t>>())
+          << name << " prompt " << i;
   }
 }
 
@@ -79,7 +80,8 @@ TEST(Engine, SampledTextIsTheSameAloneInABatchAndInAnyChunk) {
         options.max_sequences = chunk == 17 ? 2 : 64;
         auto engine = Load(name, options);
         const auto results = RunAll(*engine, Requests(facts, 0.9));
-        for (size_t i = 0; i < results.size(); ++i) EXPECT_EQ(results[i].tokens, alone[i]) << name << " chunk " << chunk << " threads " << threads;
+        for (size_t i = 0; i < results.size(); ++i)
+          EXPECT_EQ(results[i].tokens, alone[i]) << name << " chunk " << chunk << " threads " << threads;
       }
     }
   }

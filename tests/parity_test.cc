@@ -71,19 +71,22 @@ double Deviation(const std::vector<float>& values) {
 double MaxDifference(const std::vector<float>& a, const std::vector<float>& b) {
   EXPECT_EQ(a.size(), b.size());
   double worst = 0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) worst = std::max(worst, std::fabs(static_cast<double>(a[i]) - b[i]));
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    worst = std::max(worst, std::fabs(static_cast<double>(a[i]) - b[i]));
   return worst;
 }
 
 struct HiddenStates : ops::Probe {
   explicit HiddenStates(int64_t layer_count) : layers(layer_count) {}
-  void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns, int64_t stride) override {
+  void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns,
+               int64_t stride) override {
     int64_t k = -1;
     if (op == "embed") k = 0;
     if (op == "down_proj" && layer + 1 < layers) k = layer + 1;
     if (op == "final_norm") k = layers;
     if (k < 0) return;
-    for (int64_t r = 0; r < rows; ++r) states[k].insert(states[k].end(), value + r * stride, value + r * stride + columns);
+    for (int64_t r = 0; r < rows; ++r)
+      states[k].insert(states[k].end(), value + r * stride, value + r * stride + columns);
   }
   int64_t layers;
   std::map<int64_t, std::vector<float>> states;
@@ -107,10 +110,11 @@ class Parity : public testing::TestWithParam<std::string> {
     engine::ForcedOptions options;
     options.chunk = chunk;
     const int64_t vocab = model_->config().vocab_size;
-    const base::Status status = engine::ForcedRun(context_, *model_, {ids}, options, [&](int64_t, int64_t, const float* row) {
-      all.insert(all.end(), row, row + vocab);
-      return base::OkStatus();
-    });
+    const base::Status status =
+        engine::ForcedRun(context_, *model_, {ids}, options, [&](int64_t, int64_t, const float* row) {
+          all.insert(all.end(), row, row + vocab);
+          return base::OkStatus();
+        });
     EXPECT_TRUE(status.ok()) << status.message();
     return all;
   }
@@ -127,7 +131,8 @@ class Parity : public testing::TestWithParam<std::string> {
 
 TEST_P(Parity, LogitsAndHiddenStatesInF32) {
   ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kF32));
-  const Golden golden(kParity / GetParam() / "golden.safetensors"), more(kParity / GetParam() / "golden_more.safetensors");
+  const Golden golden(kParity / GetParam() / "golden.safetensors"),
+      more(kParity / GetParam() / "golden_more.safetensors");
   const std::vector<float> expected = golden.Get<float>("logits");
   HiddenStates hidden(model_->config().num_layers);
   context_.set_probe(&hidden);
@@ -140,7 +145,8 @@ TEST_P(Parity, LogitsAndHiddenStatesInF32) {
   }
   for (const char* i : {"0", "1"}) {
     const std::vector<float> truth = more.Get<float>(std::string("logits_") + i);
-    EXPECT_LE(MaxDifference(Logits(more.Ids(std::string("ids_") + i), 64), truth), 1e-4 * Deviation(truth)) << i;
+    EXPECT_LE(MaxDifference(Logits(more.Ids(std::string("ids_") + i), 64), truth), 1e-4 * Deviation(truth))
+        << i;
   }
 }
 
@@ -166,15 +172,17 @@ TEST_P(Parity, ErrorInFileTypeIsNoLargerThanThatOfTransformers) {
   const nlohmann::json facts = Facts();
   if (!facts["prompts"][0].contains("transformers_bf16_error")) GTEST_SKIP() << "not a pure bf16 file";
   ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kAuto));
-  const Golden golden(kParity / GetParam() / "golden.safetensors"), more(kParity / GetParam() / "golden_more.safetensors");
+  const Golden golden(kParity / GetParam() / "golden.safetensors"),
+      more(kParity / GetParam() / "golden_more.safetensors");
   double ours = 0, theirs = 0;
   size_t count = 0;
   for (const auto& prompt : facts["prompts"]) {
     const std::vector<int32_t> ids = prompt["ids"];
     ASSERT_FALSE(ids.empty());
     const bool in_first = golden.Ids("ids") == ids;
-    const std::vector<float> truth = in_first ? golden.Get<float>("logits")
-                                              : more.Get<float>(more.Ids("ids_0") == ids ? "logits_0" : "logits_1");
+    const std::vector<float> truth =
+        in_first ? golden.Get<float>("logits")
+                 : more.Get<float>(more.Ids("ids_0") == ids ? "logits_0" : "logits_1");
     const std::vector<float> logits = Logits(ids, 512);
     for (size_t i = 0; i < truth.size(); ++i) ours += std::pow(static_cast<double>(logits[i]) - truth[i], 2);
     const double rms = prompt["transformers_bf16_error"]["rms"];
@@ -184,7 +192,8 @@ TEST_P(Parity, ErrorInFileTypeIsNoLargerThanThatOfTransformers) {
   EXPECT_LE(std::sqrt(ours / static_cast<double>(count)), std::sqrt(theirs / static_cast<double>(count)));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Parity, testing::ValuesIn(Names(kParity)), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, Parity, testing::ValuesIn(Names(kParity)),
+                         [](const auto& test) { return test.param; });
 
 // The same weights in a GGUF file (tools/hf_to_gguf.py): row order of llama files, biases, windows, scalings.
 class GgufParity : public Parity {};
@@ -205,7 +214,8 @@ TEST_P(GgufParity, SameLogitsAsTheFolder) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GgufParity, testing::ValuesIn(Names(kGguf)), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, GgufParity, testing::ValuesIn(Names(kGguf)),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace fusiontree

@@ -9,10 +9,10 @@ namespace fusiontree::base {
 
 }  // namespace fusiontree::base
 
-#define FT_CHECK(condition)                                                      \
-  do {                                                                           \
-    if (!(condition)) [[unlikely]]                                               \
-      ::fusiontree::base::CheckFailed(__FILE__, __LINE__, #condition);           \
+#define FT_CHECK(condition)                                            \
+  do {                                                                 \
+    if (!(condition)) [[unlikely]]                                     \
+      ::fusiontree::base::CheckFailed(__FILE__, __LINE__, #condition); \
   } while (false)
 
 #endif  // FUSIONTREE_BASE_CHECK_H_

@@ -1,5 +1,5 @@
-// Double-precision functions of our own (R6 of docs/numerics.md): the same bits on every machine, whatever its
-// libm. Relative error below 4e-16 (Pow: 1e-14) on the ranges stated.
+// Double-precision functions of our own (R6 of docs/numerics.md): the same bits on every machine, whatever
+// its libm. Relative error below 4e-16 (Pow: 1e-14) on the ranges stated.
 #ifndef FUSIONTREE_BASE_MATH_H_
 #define FUSIONTREE_BASE_MATH_H_
 

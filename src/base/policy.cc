@@ -5,8 +5,9 @@
 namespace fusiontree::base {
 
 std::string NumericsPolicy::Text() const {
-  return fmt::format("numerics {}, {}, weights {}, cache {}, slices {}, key block {}, split {}, vocabulary block {}",
-                     kNumericsVersion, variant, type, cache_type, reduction_slices, key_block, split_keys, vocab_block);
+  return fmt::format(
+      "numerics {}, {}, weights {}, cache {}, slices {}, key block {}, split {}, vocabulary block {}",
+      kNumericsVersion, variant, type, cache_type, reduction_slices, key_block, split_keys, vocab_block);
 }
 
 std::string NumericsPolicy::Fingerprint() const {

@@ -1,5 +1,5 @@
-// The numerics policy (R12 of docs/numerics.md): everything that decides bits beside checkpoint and tokens. Runs whose
-// fingerprints are equal give equal logits.
+// The numerics policy (R12 of docs/numerics.md): everything that decides bits beside checkpoint and tokens.
+// Runs whose fingerprints are equal give equal logits.
 #ifndef FUSIONTREE_BASE_POLICY_H_
 #define FUSIONTREE_BASE_POLICY_H_
 
@@ -8,13 +8,15 @@
 
 namespace fusiontree::base {
 
+constexpr const char* kProgramVersion = "0.1.0";
+
 // Raised whenever a change alters any bit of any result.
 constexpr int kNumericsVersion = 1;
 
 struct NumericsPolicy {
-  std::string variant;         // instruction-set variant: "avx2"
-  std::string type;            // of weights and products: "bf16"
-  std::string cache_type;      // "bf16", "f32"
+  std::string variant;           // instruction-set variant: "avx2"
+  std::string type;              // of weights and products: "bf16"
+  std::string cache_type;        // "bf16", "f32"
   int64_t reduction_slices = 1;  // S of R2
   int64_t key_block = 0, split_keys = 0, vocab_block = 0;
 

@@ -57,8 +57,8 @@ Status Failed(fmt::format_string<Args...> format, Args&&... args) {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::in_place_index<0>, std::move(value)) {}              // NOLINT
-  Result(Status error) : value_(std::in_place_index<1>, std::move(error)) {          // NOLINT
+  Result(T value) : value_(std::in_place_index<0>, std::move(value)) {}      // NOLINT
+  Result(Status error) : value_(std::in_place_index<1>, std::move(error)) {  // NOLINT
     FT_CHECK(!std::get<1>(value_).ok());
   }
 
@@ -90,10 +90,10 @@ class [[nodiscard]] Result {
 #define FT_CONCAT_INNER(a, b) a##b
 #define FT_CONCAT(a, b) FT_CONCAT_INNER(a, b)
 
-#define FT_RETURN_IF_ERROR(expression)                            \
-  do {                                                            \
-    ::fusiontree::base::Status ft_status = (expression);          \
-    if (!ft_status.ok()) return ft_status;                        \
+#define FT_RETURN_IF_ERROR(expression)                   \
+  do {                                                   \
+    ::fusiontree::base::Status ft_status = (expression); \
+    if (!ft_status.ok()) return ft_status;               \
   } while (false)
 
 // FT_ASSIGN_OR_RETURN(auto x, Make());

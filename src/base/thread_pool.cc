@@ -13,7 +13,8 @@
 namespace fusiontree::base {
 namespace {
 
-// About 50 us of pauses: longer than the gaps between the regions of a decode step, short beside a scheduler tick.
+// About 50 us of pauses: longer than the gaps between the regions of a decode step, short beside a scheduler
+// tick.
 constexpr int kSpins = 2000;
 
 std::atomic<int> live_threads{0};  // of all pools of the process

@@ -1,6 +1,6 @@
 // A fork-join pool of fixed size with static partition: thread i of n always does part i (R7: threads split
-// outputs, never a reduction). The caller is thread 0. Workers spin briefly between jobs, then sleep; they never
-// spin when the process has more pool threads than the machine has cores.
+// outputs, never a reduction). The caller is thread 0. Workers spin briefly between jobs, then sleep; they
+// never spin when the process has more pool threads than the machine has cores.
 #ifndef FUSIONTREE_BASE_THREAD_POOL_H_
 #define FUSIONTREE_BASE_THREAD_POOL_H_
 
@@ -20,8 +20,8 @@ class ThreadPool {
 
   int size() const { return size_; }
 
-  // Calls f(thread) once on each thread and returns when all are done. One caller at a time; f must not call Run.
-  // Every thread computes under FloatMode (below).
+  // Calls f(thread) once on each thread and returns when all are done. One caller at a time; f must not call
+  // Run. Every thread computes under FloatMode (below).
   template <typename F>
   void Run(F&& f) {
     using Function = std::remove_reference_t<F>;
@@ -52,8 +52,8 @@ class FloatMode {
   unsigned saved_;
 };
 
-// The share of thread `part` of `parts` of [0, n), cut at multiples of `unit`: contiguous, in order, as even as
-// whole units allow, empty where there are too few.
+// The share of thread `part` of `parts` of [0, n), cut at multiples of `unit`: contiguous, in order, as even
+// as whole units allow, empty where there are too few.
 struct Range {
   int64_t begin, end;
 };

@@ -12,6 +12,7 @@
 namespace fusiontree::bench {
 namespace {
 
+constexpr size_t kPeaks = 4;
 constexpr int kTries = 5;
 constexpr double kWindow = 0.03;  // seconds of one try
 
@@ -104,11 +105,15 @@ void Limits::Raise(const Limits& other) {
   for (size_t i = 0; i < peaks.size(); ++i) peaks[i].flops = std::max(peaks[i].flops, other.peaks[i].flops);
 }
 
-base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes,
-                                   const std::function<void(double)>& progress) {
+namespace {
+
+// `meet` is called before each part.
+base::Result<Limits> Measure(base::ThreadPool& pool, size_t buffer_bytes,
+                             const std::function<void(double)>& progress, const std::function<void()>& meet) {
   Limits limits;
   limits.processor = ProcessorName();
   limits.threads = pool.size();
+  meet();
   FT_ASSIGN_OR_RETURN(limits.bandwidth, MeasureBandwidth(pool, buffer_bytes));
   if (progress) progress(0.6);
   const kernels::Cpu& cpu = kernels::ThisCpu();
@@ -118,12 +123,13 @@ base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes,
     bool bf16, there;
     PeakLoop loop;
   };
-  const Entry entries[] = {{"fp32 FMA, AVX2", "avx2", false, cpu.avx2, PeakFmaAvx2},
-                           {"fp32 FMA, AVX-512", "avx512", false, cpu.avx512, PeakFmaAvx512},
-                           {"bf16, AVX512-BF16", "avx512bf16", true, cpu.avx512bf16, PeakBf16Avx512},
-                           {"bf16, AMX", "amx", true, cpu.amx, PeakBf16Amx}};
+  const Entry entries[kPeaks] = {{"fp32 FMA, AVX2", "avx2", false, cpu.avx2, PeakFmaAvx2},
+                                 {"fp32 FMA, AVX-512", "avx512", false, cpu.avx512, PeakFmaAvx512},
+                                 {"bf16, AVX512-BF16", "avx512bf16", true, cpu.avx512bf16, PeakBf16Avx512},
+                                 {"bf16, AMX", "amx", true, cpu.amx, PeakBf16Amx}};
   for (const Entry& entry : entries) {
     Peak peak{.name = entry.name, .isa = entry.isa, .bf16 = entry.bf16};
+    meet();
     if (entry.there)
       peak.flops = MeasurePeak(pool, entry.loop);
     else
@@ -132,6 +138,35 @@ base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes,
     if (progress) progress(0.6 + 0.1 * static_cast<double>(limits.peaks.size()));
   }
   return limits;
+}
+
+}  // namespace
+
+base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes,
+                                   const std::function<void(double)>& progress) {
+  return Measure(pool, buffer_bytes, progress, [] {});
+}
+
+base::Result<Limits> MeasureLimitsOnRanks(parallel::Communicator& communicator, base::ThreadPool& pool,
+                                          size_t buffer_bytes) {
+  base::Result<Limits> mine = Measure(pool, buffer_bytes, nullptr, [&] { communicator.Barrier(); });
+  if (!mine.ok()) communicator.Fail(mine.status());
+  // The peaks are the same list everywhere.
+  std::vector<double> values = {mine.ok() ? mine->bandwidth : 0, static_cast<double>(pool.size())};
+  for (size_t i = 0; i < kPeaks; ++i) values.push_back(mine.ok() ? mine->peaks[i].flops : 0);
+  std::vector<double> all(values.size() * static_cast<size_t>(communicator.size()));
+  communicator.AllGather(values.data(), values.size() * sizeof(double), all.data());
+  FT_RETURN_IF_ERROR(communicator.status());
+  FT_RETURN_IF_ERROR(mine.status());
+  mine->bandwidth = 0;
+  mine->threads = 0;
+  for (Peak& peak : mine->peaks) peak.flops = 0;
+  for (size_t at = 0; at < all.size(); at += values.size()) {
+    mine->bandwidth += all[at];
+    mine->threads += static_cast<int>(all[at + 1]);
+    for (size_t i = 0; i < kPeaks; ++i) mine->peaks[i].flops += all[at + 2 + i];
+  }
+  return mine;
 }
 
 }  // namespace fusiontree::bench

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "base/thread_pool.h"
+#include "parallel/communicator.h"
 
 namespace fusiontree::bench {
 
@@ -35,6 +36,10 @@ struct Limits {
 // second; the best of several tries, because other work on the machine only ever takes away.
 base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes,
                                    const std::function<void(double)>& progress);
+// The sum over ranks, each of which calls this with a pool of its own; all measure the same thing at the same
+// time.
+base::Result<Limits> MeasureLimitsOnRanks(parallel::Communicator& communicator, base::ThreadPool& pool,
+                                          size_t buffer_bytes);
 
 }  // namespace fusiontree::bench
 

@@ -56,10 +56,12 @@ class Runner {
     hidden_.resize(static_cast<size_t>(batch.rows() * model_.hidden_stride()));
     ok_.resize(static_cast<size_t>(batch.rows()));
     model_.Forward(context_, batch, hidden_.data(), ok_.data());
+    FT_RETURN_IF_ERROR(model_.status());
     if (!head) return base::OkStatus();
     const int64_t count = static_cast<int64_t>(rows_.size());
     logits_.resize(static_cast<size_t>(count * model_.logits_stride()));
     model_.Head(context_, hidden_.data(), rows_.data(), count, logits_.data());
+    FT_RETURN_IF_ERROR(model_.status());
     next_.assign(states_.size(), {});
     for (size_t s = 0; s < states_.size(); ++s) {
       const float* row = logits_.data() + static_cast<int64_t>(s) * model_.logits_stride();
@@ -94,6 +96,18 @@ class Runner {
   std::vector<std::vector<int32_t>> next_;
 };
 
+// What the ranks said to each other since `before`, for each of `times`.
+parallel::Traffic TrafficSince(const ops::Context& context, const parallel::Traffic& before, size_t times) {
+  if (context.ranks() == 1) return {};
+  const parallel::Traffic now = context.communicator().traffic();
+  const int64_t n = static_cast<int64_t>(times);
+  return {(now.operations - before.operations) / n, (now.bytes - before.bytes) / n,
+          (now.seconds - before.seconds) / static_cast<double>(n)};
+}
+parallel::Traffic TrafficNow(const ops::Context& context) {
+  return context.ranks() == 1 ? parallel::Traffic() : context.communicator().traffic();
+}
+
 bool Bf16Products(const models::Model& model) { return model.TypeName() == "bf16"; }
 
 double PrefillFlops(const models::Model& model, int64_t tokens) {
@@ -107,6 +121,7 @@ base::Result<Measurement> MeasurePrefill(ops::Context& context, const models::Mo
   Runner runner(context, model, 2 * model.cache_layout().SequenceBytes(tokens));
   const std::vector<std::vector<int32_t>> prompt = {Ids(tokens, model.config().vocab_size, tokens)};
   std::vector<double> times;
+  const parallel::Traffic before = TrafficNow(context);
   const double begin = Now();
   while (times.size() < 3 || Now() - begin < plan.seconds) {
     runner.Start(1);
@@ -114,10 +129,12 @@ base::Result<Measurement> MeasurePrefill(ops::Context& context, const models::Mo
     FT_RETURN_IF_ERROR(runner.Prefill(prompt, plan.chunk));
     times.push_back(Now() - start);
   }
+  const parallel::Traffic traffic = TrafficSince(context, before, times.size());
   // The first run pays for memory that the later ones find there.
   times.erase(times.begin());
   Measurement m{.what = fmt::format("prefill {}", tokens), .seconds = Median(times)};
   m.tokens = static_cast<double>(tokens);
+  m.traffic = traffic;
   m.flops = PrefillFlops(model, tokens);
   return m;
 }
@@ -136,6 +153,7 @@ base::Result<Measurement> MeasureDecode(ops::Context& context, const models::Mod
   FT_RETURN_IF_ERROR(runner.Prefill(prompts, std::max<int64_t>(1, plan.chunk / batch)));
   FT_RETURN_IF_ERROR(runner.Step(std::vector<std::vector<int32_t>>(runner.next()), true));
   std::vector<double> times;
+  const parallel::Traffic before = TrafficNow(context);
   const double begin = Now();
   for (int64_t position = prompt + 1; position < longest; ++position) {
     const int64_t done = static_cast<int64_t>(times.size());
@@ -148,9 +166,11 @@ base::Result<Measurement> MeasureDecode(ops::Context& context, const models::Mod
   if (times.empty()) return base::BadInput("the model's context of {} is too short to decode", longest);
   Measurement m{.what = fmt::format("decode x{}", batch), .seconds = Median(times)};
   m.tokens = static_cast<double>(batch);
+  m.traffic = TrafficSince(context, before, times.size());
   m.flops = m.tokens * (model.FlopsPerToken(prompt) + model.HeadFlops());
   m.bytes = static_cast<double>(model.streamed_bytes()) +
-            m.tokens * static_cast<double>(model.cache_layout().SequenceBytes(prompt));
+            m.tokens * static_cast<double>(context.ranks()) *
+                static_cast<double>(model.cache_layout().SequenceBytes(prompt));
   return m;
 }
 
@@ -172,7 +192,7 @@ base::Result<std::vector<Measurement>> MeasureModel(ops::Context& context, const
   const auto add = [&](base::Result<Measurement> measured) -> base::Status {
     if (!measured.ok()) return measured.status();
     results.push_back(std::move(*measured));
-    FT_ASSIGN_OR_RETURN(const Limits again, MeasureLimits(context.pool(), plan.bandwidth_bytes, nullptr));
+    FT_ASSIGN_OR_RETURN(const Limits again, plan.measure_limits());
     limits->Raise(again);
     if (plan.progress) plan.progress(++done / all);
     return base::OkStatus();

@@ -19,8 +19,8 @@ struct Plan {
   std::vector<int64_t> batches = {1, 4, 16, 32};     // sequences decoding at once
   int64_t decode_prompt = 128;                       // tokens before decoding begins
   int64_t chunk = 512;
-  double seconds = 1.0;                      // at least this long for each measurement
-  size_t bandwidth_bytes = size_t{1} << 30;  // read to measure the bandwidth again
+  double seconds = 1.0;                                  // at least this long for each measurement
+  std::function<base::Result<Limits>()> measure_limits;  // again
   std::function<void(double)> progress;
 };
 
@@ -31,6 +31,7 @@ struct Measurement {
   double tokens = 0, flops = 0, bytes = 0;  // of one prefill or step: made, computed, read at least
   double limit = 0;                         // tokens per second that the machine's limits allow
   std::string bound_by;                     // "arithmetic" or "bandwidth"
+  parallel::Traffic traffic;                // of one prefill or step on several ranks: the mean
   double ratio() const { return limit > 0 ? tokens_per_second / limit : 0; }
 };
 

@@ -1,5 +1,5 @@
-// The ragged batch of one forward: any mix of prefill chunks and decode rows of many sequences. There is no other way
-// through a model.
+// The ragged batch of one forward: any mix of prefill chunks and decode rows of many sequences. There is no
+// other way through a model.
 #ifndef FUSIONTREE_CACHE_BATCH_H_
 #define FUSIONTREE_CACHE_BATCH_H_
 

@@ -28,7 +28,8 @@ size_t CacheLayout::SequenceBytes(int64_t positions, int64_t chunk) const {
   size_t bytes = 0;
   for (size_t g = 0; g < groups.size(); ++g) {
     int64_t pages = CeilDiv(positions, kPagePositions);
-    // A chunk sees the window before its first row; a stretch that starts inside a page touches one page more.
+    // A chunk sees the window before its first row; a stretch that starts inside a page touches one page
+    // more.
     if (groups[g].window > 0) pages = std::min(pages, CeilDiv(groups[g].window + chunk, kPagePositions) + 1);
     bytes += static_cast<size_t>(pages) * PageBytes(g);
   }
@@ -78,8 +79,8 @@ std::string BlockPool::CheckBooks() const {
     held += static_cast<size_t>(pool.total) * layout_.PageBytes(g);
   }
   if (live != bytes_live_ || held != bytes_held_ || live > max_bytes_)
-    return fmt::format("{} bytes live and {} held are booked as {} and {} of at most {}", live, held, bytes_live_,
-                       bytes_held_, max_bytes_);
+    return fmt::format("{} bytes live and {} held are booked as {} and {} of at most {}", live, held,
+                       bytes_live_, bytes_held_, max_bytes_);
   return "";
 }
 

@@ -1,6 +1,6 @@
-// Pages of keys and values. A page holds kKeyBlock (64) positions of one group of layers, for every KV head of this
-// rank: page -> layer of the group -> KV head -> one KV block of the kernel table. Layers that see the same window
-// form a group, because their pages die together.
+// Pages of keys and values. A page holds kKeyBlock (64) positions of one group of layers, for every KV head
+// of this rank: page -> layer of the group -> KV head -> one KV block of the kernel table. Layers that see
+// the same window form a group, because their pages die together.
 #ifndef FUSIONTREE_CACHE_BLOCK_POOL_H_
 #define FUSIONTREE_CACHE_BLOCK_POOL_H_
 
@@ -21,18 +21,19 @@ struct CacheLayout {
     int64_t window = 0;  // 0: keys are seen for ever
   };
   std::vector<Group> groups;
-  int64_t kv_heads = 0;       // of this rank
-  size_t block_bytes = 0;     // one KV block (64 positions of one head of one layer)
+  int64_t kv_heads = 0;    // of this rank
+  size_t block_bytes = 0;  // one KV block (64 positions of one head of one layer)
 
   int64_t num_layers() const;
   size_t PageBytes(size_t group) const;
-  // Bytes of cache that one sequence of `positions` holds at its longest, extended by at most `chunk` at a time.
+  // Bytes of cache that one sequence of `positions` holds at its longest, extended by at most `chunk` at a
+  // time.
   size_t SequenceBytes(int64_t positions, int64_t chunk = 1) const;
 };
 
-// Hands out zeroed pages, live ones never above `max_bytes` in all. Memory comes in slabs as it is needed (a slab's
-// pages take physical memory when first touched) and is kept for reuse by its group.
-// Not thread-safe: one owner (the step loop).
+// Hands out zeroed pages, live ones never above `max_bytes` in all. Memory comes in slabs as it is needed (a
+// slab's pages take physical memory when first touched) and is kept for reuse by its group. Not thread-safe:
+// one owner (the step loop).
 class BlockPool {
  public:
   BlockPool(CacheLayout layout, size_t max_bytes);

@@ -17,7 +17,9 @@ CacheLayout TwoGroups() {
   return layout;
 }
 
-void Clear(void* block, int64_t slot, int64_t) { std::memset(static_cast<char*>(block) + slot * 8, 0, (64 - slot) * 8); }
+void Clear(void* block, int64_t slot, int64_t) {
+  std::memset(static_cast<char*>(block) + slot * 8, 0, (64 - slot) * 8);
+}
 
 TEST(BlockPool, PagesAreZeroAlsoWhenReused) {
   BlockPool pool(TwoGroups(), 1 << 20);
@@ -54,7 +56,8 @@ TEST(SequenceState, AWindowGivesItsPagesBack) {
   int kept = 0;
   for (size_t b = 0; b < sequence.pages(1).size(); ++b) kept += sequence.pages(1)[b] != nullptr;
   EXPECT_LE(kept, 3);  // 100 positions touch at most three pages of 64
-  EXPECT_EQ(pool.bytes_live(), 16 * pool.layout().PageBytes(0) + static_cast<size_t>(kept) * pool.layout().PageBytes(1));
+  EXPECT_EQ(pool.bytes_live(),
+            16 * pool.layout().PageBytes(0) + static_cast<size_t>(kept) * pool.layout().PageBytes(1));
   EXPECT_LE(pool.bytes_live(), pool.layout().SequenceBytes(1000));
 }
 

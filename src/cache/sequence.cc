@@ -1,5 +1,7 @@
 #include "cache/sequence.h"
 
+#include <utility>
+
 namespace fusiontree::cache {
 namespace {
 
@@ -13,6 +15,16 @@ int64_t FirstVisiblePage(int64_t p, int64_t window) {
 
 SequenceState::SequenceState(BlockPool* pool, ClearFrom clear_from, int64_t head_dim)
     : pool_(pool), clear_from_(clear_from), head_dim_(head_dim), pages_(pool->layout().groups.size()) {}
+
+SequenceState::SequenceState(SequenceState&& other)
+    : pool_(other.pool_),
+      clear_from_(other.clear_from_),
+      head_dim_(other.head_dim_),
+      length_(other.length_),
+      pages_(std::move(other.pages_)) {
+  other.length_ = 0;
+  other.pages_.assign(pages_.size(), {});
+}
 
 SequenceState::~SequenceState() { Truncate(0); }
 
@@ -37,8 +49,8 @@ base::Status SequenceState::Extend(int64_t count) {
             pages_[back].pop_back();
           }
         }
-        return base::Failed("the key/value cache is full: {} bytes hold no page for position {}", pool_->max_bytes(),
-                            length_ + count - 1);
+        return base::Failed("the key/value cache is full: {} bytes hold no page for position {}",
+                            pool_->max_bytes(), length_ + count - 1);
       }
       pages_[g].push_back(page);
     }

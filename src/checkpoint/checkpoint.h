@@ -20,10 +20,11 @@ namespace fusiontree::checkpoint {
 struct TensorInfo {
   std::string name;
   tensor::DType type = tensor::DType::kF32;
-  std::vector<int64_t> shape;  // outermost first, as Hugging Face writes it (GGUF's order is reversed on reading)
-  uint64_t bytes = 0;          // size of the data
-  int file = 0;                // index into the checkpoint's files
-  uint64_t offset = 0;         // of the data within that file
+  std::vector<int64_t>
+      shape;            // outermost first, as Hugging Face writes it (GGUF's order is reversed on reading)
+  uint64_t bytes = 0;   // size of the data
+  int file = 0;         // index into the checkpoint's files
+  uint64_t offset = 0;  // of the data within that file
 
   int64_t elements() const;
   std::string ShapeString() const;  // "[896, 4864]"
@@ -35,8 +36,8 @@ class Checkpoint {
   enum class Format { kSafetensors, kGguf };
 
   // `path`: a folder with *.safetensors (model.safetensors or model.safetensors.index.json) or a .gguf file.
-  // Headers are read and checked in full (docs: every case of bad input is an error sentence); no tensor data is.
-  // A lone .safetensors file counts as its folder when a config.json lies beside it.
+  // Headers are read and checked in full (docs: every case of bad input is an error sentence); no tensor data
+  // is. A lone .safetensors file counts as its folder when a config.json lies beside it.
   static base::Result<Checkpoint> Open(const std::string& path);
   // One safetensors file taken for its tensors alone (a dump of another framework): no config.json is needed.
   static base::Result<Checkpoint> OpenTensors(const std::string& path);
@@ -46,8 +47,8 @@ class Checkpoint {
   ~Checkpoint();
 
   Format format() const;
-  const std::string& path() const;                  // as given to Open
-  const std::vector<TensorInfo>& tensors() const;   // sorted by name, names unique
+  const std::string& path() const;                      // as given to Open
+  const std::vector<TensorInfo>& tensors() const;       // sorted by name, names unique
   const TensorInfo* Find(std::string_view name) const;  // null when absent
 
   // Reads bytes [begin, begin + size) of the tensor's data by pread. Fails when the file has become shorter.

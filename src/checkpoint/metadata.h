@@ -12,7 +12,8 @@
 
 namespace fusiontree::checkpoint {
 
-// Integers of every width are widened to int64 (uint64 beyond int64 is refused by the reader), floats to double.
+// Integers of every width are widened to int64 (uint64 beyond int64 is refused by the reader), floats to
+// double.
 using MetaValue = std::variant<bool, int64_t, double, std::string, std::vector<bool>, std::vector<int64_t>,
                                std::vector<double>, std::vector<std::string>>;
 

@@ -16,6 +16,7 @@
 #include "cli/command.h"
 #include "cli/files.h"
 #include "cli/model_flags.h"
+#include "engine/ranks.h"
 #include "engine/setup.h"
 #include "report/json.h"
 #include "report/table.h"
@@ -26,9 +27,9 @@ extern char** environ;
 namespace fusiontree::cli {
 namespace {
 
-constexpr size_t kBandwidthBytes = size_t{1} << 30;
-constexpr int64_t kFirstPrompt = 16;  // tokens before the first one is timed
-constexpr int kStarts = 3;            // of the process, the quickest counts
+constexpr size_t kBandwidthBytes = size_t{512} << 20;  // beyond every cache
+constexpr int64_t kFirstPrompt = 16;                   // tokens before the first one is timed
+constexpr int kStarts = 3;                             // of the process, the quickest counts
 constexpr int kBarWidth = 32;
 
 struct FirstToken {
@@ -42,6 +43,20 @@ double PeakResidentBytes() {
   for (std::string line; std::getline(file, line);)
     if (line.rfind("VmHWM:", 0) == 0) return std::strtod(line.c_str() + 6, nullptr) * 1024;
   return 0;
+}
+
+constexpr const char* kLimitsTask = "limits";
+
+// On every rank: the limits of all together; `out` is filled where it is given.
+engine::RankTasks BenchTasks(bench::Limits* out) {
+  return {{kLimitsTask, [out](parallel::Communicator& communicator, int64_t threads) -> base::Status {
+             const int share = engine::SharedThreads(communicator);
+             base::ThreadPool pool(threads > 0 ? static_cast<int>(threads) : share);
+             FT_ASSIGN_OR_RETURN(const bench::Limits limits,
+                                 bench::MeasureLimitsOnRanks(communicator, pool, kBandwidthBytes));
+             if (out) *out = limits;
+             return base::OkStatus();
+           }}};
 }
 
 class Bench : public Command {
@@ -62,18 +77,20 @@ class Bench : public Command {
     options.Flag("--json", "everything as JSON", &json_);
   }
 
+  void UseRanks(parallel::Communicator* communicator) override { flags_.communicator = communicator; }
+
   base::Status Run() override {
     if (first_token_) return RunFirstToken();
+    // A start under mpirun is mpirun's: only a process of one rank is timed.
     FirstToken first;
     base::Progress starting("starting");
-    for (int i = 0; i < kStarts; ++i) {
+    for (int i = 0; i < kStarts && flags_.communicator == nullptr; ++i) {
       FT_ASSIGN_OR_RETURN(const FirstToken start, TimeStart());
       if (i == 0 || start.seconds < first.seconds) first = start;
       starting.Update((i + 1.0) / kStarts);
     }
     starting.Finish();
-    FT_ASSIGN_OR_RETURN(const int threads, engine::ChooseThreads(static_cast<int>(flags_.threads)));
-    FT_ASSIGN_OR_RETURN(bench::Limits limits, MeasureMachine(threads));
+    FT_ASSIGN_OR_RETURN(bench::Limits limits, MeasureMachine());
     base::Progress loading("loading");
     engine::EngineOptions options = flags_.EngineOptions();
     options.progress = [&loading](double fraction) { loading.Update(fraction); };
@@ -84,6 +101,7 @@ class Bench : public Command {
     bench::Plan plan;
     plan.chunk = flags_.chunk;
     plan.seconds = seconds_.value_or(1.0);
+    plan.measure_limits = [this] { return MeasureMachine(); };
     plan.progress = [&measuring](double fraction) { measuring.Update(fraction); };
     FT_ASSIGN_OR_RETURN(const std::vector<bench::Measurement> results,
                         bench::MeasureModel(*runtime->context, *runtime->model, plan, &limits));
@@ -93,11 +111,16 @@ class Bench : public Command {
   }
 
  private:
-  static base::Result<bench::Limits> MeasureMachine(int threads) {
-    base::ThreadPool pool(threads);
-    base::Progress progress("measuring the machine");
-    return bench::MeasureLimits(pool, kBandwidthBytes,
-                                [&progress](double fraction) { progress.Update(fraction); });
+  base::Result<bench::Limits> MeasureMachine() const {
+    if (flags_.communicator == nullptr) {
+      FT_ASSIGN_OR_RETURN(const int threads, engine::ChooseThreads(static_cast<int>(flags_.threads)));
+      base::ThreadPool pool(threads);
+      return bench::MeasureLimits(pool, kBandwidthBytes, nullptr);
+    }
+    bench::Limits limits;
+    FT_RETURN_IF_ERROR(
+        engine::RunOnAllRanks(*flags_.communicator, BenchTasks(&limits), kLimitsTask, flags_.threads));
+    return limits;
   }
 
   base::Status RunFirstToken() {
@@ -171,7 +194,9 @@ class Bench : public Command {
   std::string AsText(const engine::Runtime& runtime, const bench::Limits& limits,
                      const std::vector<bench::Measurement>& results, const FirstToken& first) const {
     const models::Model& model = *runtime.model;
-    std::string text = fmt::format("{}, {} threads\n\n", limits.processor, limits.threads);
+    std::string text = fmt::format(
+        "{}, {}{} threads\n\n", limits.processor,
+        flags_.communicator ? fmt::format("{} ranks, ", flags_.communicator->size()) : "", limits.threads);
     report::Table machine({"limit of this machine", "measured"});
     machine.Row({"memory, read", report::Bytes(limits.bandwidth) + "/s"});
     for (const bench::Peak& peak : limits.peaks)
@@ -182,14 +207,25 @@ class Bench : public Command {
                     flags_.model, model.TypeName(), model.CacheTypeName(), runtime.context->kernels().name,
                     report::Bytes(static_cast<double>(model.weight_bytes())),
                     report::Bytes(static_cast<double>(model.streamed_bytes())));
-    report::Table table({"measured", "tok/s", "limit", "ratio", "", "bound by"});
+    const bool ranks = flags_.communicator != nullptr;
+    std::vector<std::string> header = {"measured", "tok/s", "limit", "ratio", "", "bound by"};
+    if (ranks) header.insert(header.end(), {"in communication", "exchanges", "received"});
+    report::Table table(header);
     for (const bench::Measurement& m : results) {
       const std::string limit = m.limit > 0 ? fmt::format("{:.1f}", m.limit) : "-";
       const std::string ratio = m.limit > 0 ? fmt::format("{:.2f}", m.ratio()) : "-";
       const std::string bar = m.limit > 0 ? report::Bar(m.ratio(), 1, kBarWidth) : "";
-      table.Row({m.what, fmt::format("{:.1f}", m.tokens_per_second), limit, ratio, bar, m.bound_by});
+      std::vector<std::string> row = {
+          m.what, fmt::format("{:.1f}", m.tokens_per_second), limit, ratio, bar, m.bound_by};
+      if (ranks)
+        row.insert(row.end(), {fmt::format("{} ({:.0f}%)", report::Seconds(m.traffic.seconds),
+                                           100 * m.traffic.seconds / m.seconds),
+                               std::to_string(m.traffic.operations),
+                               report::Bytes(static_cast<double>(m.traffic.bytes))});
+      table.Row(row);
     }
     text += table.Text();
+    if (ranks) return text;
     text += fmt::format(
         "\nfirst token {} after the start of the process ({} tokens of prompt); peak memory {}, {:.2f} of "
         "the weights\n",
@@ -248,6 +284,8 @@ class Bench : public Command {
 };
 
 }  // namespace
+
+engine::RankTasks BenchRankTasks() { return BenchTasks(nullptr); }
 
 std::unique_ptr<Command> NewBench() { return std::make_unique<Bench>(); }
 

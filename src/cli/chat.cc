@@ -44,6 +44,8 @@ class Chat : public Command {
     options.Flag("--verbose", "after each answer: tokens, those found in the cache, speed", &verbose_);
   }
 
+  void UseRanks(parallel::Communicator* communicator) override { model_flags_.communicator = communicator; }
+
   base::Status Run() override {
     FT_RETURN_IF_ERROR(engine::StopStrings::Check(flags_.stop));
     FT_ASSIGN_OR_RETURN(TextModel model, TextModel::Open(model_flags_));

@@ -3,7 +3,6 @@
 #include "cli/command.h"
 #include "cli/conversation.h"
 #include "cli/files.h"
-#include "cli/inspect_sizes.h"
 #include "cli/prompts.h"
 #include "cli/sampling.h"
 
@@ -62,7 +61,7 @@ Outcome Call(std::vector<std::string> arguments, base::Status result = base::OkS
   commands.push_back(std::make_unique<Probe>(name, &outcome.given, std::move(result)));
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
-  outcome.code = RunProgram(arguments, commands);
+  outcome.code = RunProgram(arguments, commands, nullptr);
   outcome.out = testing::internal::GetCapturedStdout();
   outcome.err = testing::internal::GetCapturedStderr();
   return outcome;
@@ -233,13 +232,6 @@ TEST(Conversation, IsReadBackAsWritten) {
   EXPECT_EQ((*read)[1].content, messages[1].content);
   for (const char* text : {"", "{}", "[1]", "[{\"role\": \"user\"}]", "[{\"role\": 1, \"content\": \"\"}]"})
     EXPECT_FALSE(ParseConversation(text).ok()) << text;
-}
-
-TEST(Ranks, ValidDegreesAreWholeSubtrees) {
-  EXPECT_EQ(ValidDegrees(8), (std::vector<int64_t>{1, 2, 4, 8}));
-  EXPECT_EQ(ValidDegrees(6), (std::vector<int64_t>{1, 2, 6}));
-  EXPECT_EQ(ValidDegrees(3), (std::vector<int64_t>{1, 3}));
-  EXPECT_EQ(ValidDegrees(1), (std::vector<int64_t>{1}));
 }
 
 }  // namespace

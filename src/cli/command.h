@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "cli/options.h"
+#include "engine/ranks.h"
 
 namespace fusiontree::cli {
 
@@ -18,6 +19,8 @@ class Command {
   virtual std::string Summary() const = 0;  // one line of --help
   virtual std::string Example() const = 0;  // shell lines, shown under --help
   virtual void Declare(Options& options) = 0;
+  // The ranks that Run's model runs on, this being rank 0; called before Run, where there are several.
+  virtual void UseRanks(parallel::Communicator*) {}
   // Exit code: success 0, kFailed 1, kBadInput 2, kCancelled 130 (as a shell reports Ctrl-C).
   virtual base::Status Run() = 0;
 };
@@ -31,11 +34,16 @@ std::unique_ptr<Command> NewEncode();
 std::unique_ptr<Command> NewDecode();
 std::unique_ptr<Command> NewRender();
 std::unique_ptr<Command> NewBench();
+// What bench has the other ranks do.
+engine::RankTasks BenchRankTasks();
 
-// Parses the arguments after the program's name and runs the command they name. Errors go to stderr in one
-// sentence.
+// Parses the arguments after the program's name and runs the command they name, on the ranks of
+// `communicator` where it is not null. Errors go to stderr in one sentence.
 int RunProgram(const std::vector<std::string>& arguments,
-               const std::vector<std::unique_ptr<Command>>& commands);
+               const std::vector<std::unique_ptr<Command>>& commands, parallel::Communicator* communicator);
+// One process of several that mpirun started: rank 0 runs the program, the others follow.
+int RunUnderMpi(const std::vector<std::string>& arguments,
+                const std::vector<std::unique_ptr<Command>>& commands);
 
 }  // namespace fusiontree::cli
 

@@ -68,6 +68,8 @@ class Generate : public Command {
     options.Flag("--json", "the result as JSON instead of the bare text", &json_);
   }
 
+  void UseRanks(parallel::Communicator* communicator) override { model_.communicator = communicator; }
+
   base::Status Run() override {
     FT_ASSIGN_OR_RETURN(std::vector<PromptLine> lines, ReadPrompts());
     FT_ASSIGN_OR_RETURN(TextModel model, TextModel::Open(model_));

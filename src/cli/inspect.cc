@@ -57,6 +57,9 @@ class Inspect : public Command {
     options.Integer("--context", "tokens of each sequence, for the memory (default: the longest)", 1,
                     int64_t{1} << 32, &context_);
     options.Integer("--batch", "sequences at once, for the memory (default 1)", 1, int64_t{1} << 20, &batch_);
+    options.Integer("--ranks",
+                    "what each of so many ranks would own (default: the largest share at each valid number)",
+                    1, 64, &ranks_);
     options.Choice("--dtype", {"auto", "bf16", "f32"}, "type of the products, for the memory", &dtype_);
     options.Choice("--kv", {"auto", "bf16", "f32"}, "type of the cache, for the memory", &kv_);
     options.Flag("--json", "everything as JSON", &json_);
@@ -70,7 +73,9 @@ class Inspect : public Command {
                             config.max_positions);
     const int64_t context = context_.value_or(config.max_positions);
     const MemoryNeed memory = NeedOf(checkpoint, config, dtype_, kv_, context, batch_);
-    FT_ASSIGN_OR_RETURN(const std::vector<RankShare> ranks, RankShares(checkpoint, config));
+    FT_ASSIGN_OR_RETURN(
+        const std::vector<RankShare> ranks,
+        ranks_ ? SharesAt(checkpoint, config, static_cast<int>(*ranks_)) : LargestShares(checkpoint, config));
     const auto tokenizer = tokenizer::Tokenizer::Load(checkpoint);
     return WriteOutput(json_ ? AsJson(checkpoint, config, memory, ranks, tokenizer, context)
                              : AsText(checkpoint, config, memory, ranks, tokenizer, context));
@@ -166,17 +171,23 @@ class Inspect : public Command {
                        memory.cache_type, report::Bytes(memory.weights + memory.cache));
   }
 
-  static std::string RankText(const models::DecoderConfig& config, const std::vector<RankShare>& ranks) {
-    report::Table table(
-        {"ranks", "query heads", "KV heads", "slices", "vocabulary rows", "of the file", "copies"});
-    for (const RankShare& share : ranks)
-      table.Row({std::to_string(share.degree), std::to_string(share.query_heads),
-                 std::to_string(share.kv_heads), std::to_string(share.slices),
-                 report::Grouped(share.vocabulary_rows), report::Bytes(static_cast<double>(share.bytes)),
-                 fmt::format("{:.1f}%", share.replicated * 100)});
-    return fmt::format(
-        "what each rank would own ({} reduction slice{}; the largest share; copies: held by all)\n{}",
-        config.reduction_slices, config.reduction_slices == 1 ? "" : "s", table.Text());
+  std::string RankText(const models::DecoderConfig& config, const std::vector<RankShare>& shares) const {
+    const auto count = [](const base::Range& range) { return range.end - range.begin; };
+    const auto shown = [&](const base::Range& range) {
+      return ranks_ ? fmt::format("{}-{}", range.begin, range.end - 1) : report::Grouped(count(range));
+    };
+    report::Table table({ranks_ ? "rank" : "ranks", "query heads", "KV heads", "slices", "vocabulary rows",
+                         "reads of the file", "copies"});
+    for (const RankShare& share : shares)
+      table.Row({std::to_string(ranks_ ? share.rank : share.degree), shown(share.query_heads),
+                 shown(share.kv_heads), std::to_string(share.slices),
+                 count(share.vocabulary) > 0 ? shown(share.vocabulary) : "none",
+                 report::Bytes(static_cast<double>(share.bytes)),
+                 fmt::format("{:.1f}%", 100 * static_cast<double>(share.replicated) /
+                                            static_cast<double>(share.bytes))});
+    return fmt::format("what each rank would own ({} reduction slice{};{} copies: held by all)\n{}",
+                       config.reduction_slices, config.reduction_slices == 1 ? "" : "s",
+                       ranks_ ? "" : " the largest share;", table.Text());
   }
 
   std::string AsText(const checkpoint::Checkpoint& checkpoint, const models::DecoderConfig& config,
@@ -232,10 +243,12 @@ class Inspect : public Command {
       json.BeginObject()
           .Key("degree")
           .Integer(share.degree)
+          .Key("rank")
+          .Integer(share.rank)
           .Key("query_heads")
-          .Integer(share.query_heads)
+          .Integer(share.query_heads.end - share.query_heads.begin)
           .Key("kv_heads")
-          .Integer(share.kv_heads)
+          .Integer(share.kv_heads.end - share.kv_heads.begin)
           .Key("slices")
           .Integer(share.slices)
           .Key("bytes")
@@ -246,7 +259,7 @@ class Inspect : public Command {
   }
 
   std::string model_, dtype_ = "auto", kv_ = "auto";
-  std::optional<int64_t> context_;
+  std::optional<int64_t> context_, ranks_;
   int64_t batch_ = 1;
   bool json_ = false;
 };

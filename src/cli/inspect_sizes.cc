@@ -1,16 +1,18 @@
 #include "cli/inspect_sizes.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <map>
 
 #include "cache/block_pool.h"
 #include "kernels/table.h"
 #include "models/decoder/weight_map.h"
+#include "models/sharding.h"
+#include "parallel/tree.h"
 
 namespace fusiontree::cli {
 namespace {
-
-using models::Sharding;
 
 // Bytes of one element of a matrix in memory.
 int64_t MatrixBytes(tensor::DType type, const std::string& dtype) {
@@ -61,64 +63,42 @@ MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Decode
   return need;
 }
 
-std::vector<int64_t> ValidDegrees(int64_t slices) {
-  std::vector<int64_t> degrees = {1};
-  int64_t left = slices;
-  while (left % 2 == 0) {
-    left /= 2;
-    degrees.push_back(degrees.back() * 2);
-  }
-  if (left > 1) degrees.push_back(slices);
-  return degrees;
-}
-
-base::Result<std::vector<RankShare>> RankShares(const checkpoint::Checkpoint& checkpoint,
-                                                const models::DecoderConfig& config) {
-  const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
-  const std::vector<models::TensorRule> rules =
-      models::MakeDecoderRules(config, gguf && config.family == "llama").All();
-  std::vector<std::pair<Sharding, uint64_t>> tensors;
-  for (const models::TensorRule& rule : rules) {
-    FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(checkpoint, rule));
-    tensors.emplace_back(rule.sharding, info->bytes);
-  }
+base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& checkpoint,
+                                              const models::DecoderConfig& config, int degree) {
+  if (!parallel::ValidDegree(config.reduction_slices, degree))
+    return base::BadInput("this model cannot be cut over {} ranks, but over {}", degree,
+                          fmt::join(parallel::ValidDegrees(config.reduction_slices), ", "));
+  const models::HeadCounts counts{config.num_heads, config.num_kv_heads};
   std::vector<RankShare> shares;
-  for (const int64_t degree : ValidDegrees(config.reduction_slices)) {
-    RankShare share{.degree = degree};
-    const auto part = [degree](int64_t n) { return (n + degree - 1) / degree; };
-    share.query_heads = part(config.num_heads);
-    share.kv_heads = part(config.num_kv_heads);
-    share.slices = part(config.reduction_slices);
-    const int64_t blocks = (config.vocab_size + kernels::kVocabBlock - 1) / kernels::kVocabBlock;
-    share.vocabulary_rows = std::min(config.vocab_size, part(blocks) * kernels::kVocabBlock);
-    uint64_t replicated = 0;
-    for (const auto& [sharding, bytes] : tensors) {
-      double owned = 1;
-      switch (sharding) {
-        case Sharding::kReplicated:
-          break;
-        case Sharding::kRows:
-        case Sharding::kColumns:
-          owned = 1.0 / static_cast<double>(degree);
-          break;
-        case Sharding::kQueryHeads:
-          owned = static_cast<double>(share.query_heads) / static_cast<double>(config.num_heads);
-          break;
-        case Sharding::kKvHeads:
-          owned = static_cast<double>(share.kv_heads) / static_cast<double>(config.num_kv_heads);
-          break;
-        case Sharding::kVocabulary:
-          owned = static_cast<double>(share.vocabulary_rows) / static_cast<double>(config.vocab_size);
-          break;
-      }
-      share.bytes += static_cast<uint64_t>(static_cast<double>(bytes) * owned + 0.5);
-      if (sharding == Sharding::kReplicated) replicated += bytes;
+  for (int rank = 0; rank < degree; ++rank) {
+    const models::Shard shard{rank, degree};
+    RankShare share{.degree = degree,
+                    .rank = rank,
+                    .query_heads = models::QueryHeads(counts, shard),
+                    .kv_heads = models::KvHeads(counts, shard),
+                    .slices = config.reduction_slices / degree,
+                    .vocabulary = models::VocabularyRows(config.vocab_size, shard)};
+    for (const models::TensorRule& rule : models::RulesOf(checkpoint, config).All()) {
+      FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(checkpoint, rule));
+      const uint64_t bytes = models::OwnedBytes(*info, models::OwnedPart(rule, counts, shard));
+      share.bytes += bytes;
+      if (rule.sharding == models::Sharding::kReplicated) share.replicated += bytes;
     }
-    share.replicated =
-        share.bytes > 0 ? static_cast<double>(replicated) / static_cast<double>(share.bytes) : 0;
     shares.push_back(share);
   }
   return shares;
+}
+
+base::Result<std::vector<RankShare>> LargestShares(const checkpoint::Checkpoint& checkpoint,
+                                                   const models::DecoderConfig& config) {
+  std::vector<RankShare> largest;
+  for (const int64_t degree : parallel::ValidDegrees(config.reduction_slices)) {
+    FT_ASSIGN_OR_RETURN(const std::vector<RankShare> shares,
+                        SharesAt(checkpoint, config, static_cast<int>(degree)));
+    largest.push_back(*std::max_element(shares.begin(), shares.end(),
+                                        [](const auto& a, const auto& b) { return a.bytes < b.bytes; }));
+  }
+  return largest;
 }
 
 }  // namespace fusiontree::cli

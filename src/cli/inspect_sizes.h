@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
 #include "models/decoder/config.h"
 
 namespace fusiontree::cli {
 
 struct MemoryNeed {
-  double weights = 0, cache = 0;  // bytes, without the padding of packed panels
+  double weights = 0, cache = 0;  // bytes
   std::string weight_type, cache_type;
 };
 
@@ -23,19 +24,21 @@ MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Decode
                   const std::string& dtype, const std::string& kv, int64_t context, int64_t batch);
 
 struct RankShare {
-  int64_t degree = 1;
-  int64_t query_heads = 0, kv_heads = 0, slices = 0, vocabulary_rows = 0;  // of the rank that owns most
-  uint64_t bytes = 0;                                                      // of the file's tensors
-  double replicated = 0;  // share of `bytes` that every rank holds
+  int degree = 1, rank = 0;
+  base::Range query_heads{0, 0}, kv_heads{0, 0};
+  int64_t slices = 0;
+  base::Range vocabulary{0, 0};  // rows
+  uint64_t bytes = 0;            // that it reads of the file's tensors
+  uint64_t replicated = 0;       // of them, what every rank reads
 };
 
-// Degrees at which each rank owns a whole subtree of the reduction over `slices` (R2): while the count is
-// even it halves; an odd group is one step.
-std::vector<int64_t> ValidDegrees(int64_t slices);
-
-// One entry a valid degree; an error names a tensor that is missing or of the wrong shape.
-base::Result<std::vector<RankShare>> RankShares(const checkpoint::Checkpoint& checkpoint,
-                                                const models::DecoderConfig& config);
+// What each rank owns at one degree; an error lists the valid degrees, or names a tensor that is missing or
+// of the wrong shape.
+base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& checkpoint,
+                                              const models::DecoderConfig& config, int degree);
+// The largest share at each valid degree.
+base::Result<std::vector<RankShare>> LargestShares(const checkpoint::Checkpoint& checkpoint,
+                                                   const models::DecoderConfig& config);
 
 }  // namespace fusiontree::cli
 

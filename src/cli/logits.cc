@@ -101,6 +101,8 @@ class Logits : public Command {
                  &batch_with_);
   }
 
+  void UseRanks(parallel::Communicator* communicator) override { flags_.communicator = communicator; }
+
   base::Status Run() override {
     if (!output_) return base::BadInput("-o FILE is missing: where to write");
     if (prompt_.has_value() == ids_.has_value()) return base::BadInput("give either -p TEXT or --ids FILE");

@@ -2,6 +2,7 @@
 #include <exception>
 
 #include "cli/command.h"
+#include "parallel/mpi.h"
 
 int main(int argc, char** argv) {
   namespace cli = fusiontree::cli;
@@ -16,7 +17,9 @@ int main(int argc, char** argv) {
     commands.push_back(cli::NewEncode());
     commands.push_back(cli::NewDecode());
     commands.push_back(cli::NewRender());
-    return cli::RunProgram(std::vector<std::string>(argv + 1, argv + argc), commands);
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    if (fusiontree::parallel::LaunchedByMpi()) return cli::RunUnderMpi(arguments, commands);
+    return cli::RunProgram(arguments, commands, nullptr);
   } catch (const std::bad_alloc&) {
     std::fputs("fusiontree: out of memory\n", stderr);
   } catch (const std::exception& error) {

@@ -33,6 +33,7 @@ engine::EngineOptions ModelFlags::EngineOptions() const {
   options.threads = static_cast<int>(threads);
   options.pin = pin;
   options.chunk = chunk;
+  options.communicator = communicator;
   return options;
 }
 

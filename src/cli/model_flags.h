@@ -16,6 +16,7 @@ struct ModelFlags {
   int64_t threads = 0;  // 0: one per available processor
   bool pin = false;
   int64_t chunk = 512;
+  parallel::Communicator* communicator = nullptr;  // not a flag: Command::UseRanks
 
   // MODEL, --dtype, --kv, --isa, --threads, --pin and --chunk.
   void Declare(Options& options);

@@ -3,11 +3,12 @@
 #include <cstdio>
 
 #include "cli/command.h"
+#include "engine/ranks.h"
+#include "parallel/mpi.h"
 
 namespace fusiontree::cli {
 namespace {
 
-constexpr const char* kVersion = "0.1.0";
 constexpr const char* kDescription =
     "FusionTree runs Qwen2- and Llama-family language models on the CPU, and gives the same bits every "
     "time.\n"
@@ -55,8 +56,24 @@ std::string Names(const std::vector<std::unique_ptr<Command>>& commands, const s
 
 }  // namespace
 
+int RunUnderMpi(const std::vector<std::string>& arguments,
+                const std::vector<std::unique_ptr<Command>>& commands) {
+  const base::Result<std::unique_ptr<parallel::Communicator>> joined = parallel::JoinMpi();
+  if (!joined.ok()) return Report("", joined.status());
+  parallel::Communicator& communicator = **joined;
+  const base::Status agreed = engine::AgreeOnProgram(communicator, arguments);
+  if (communicator.rank() != 0) {
+    const base::Status followed = agreed.ok() ? engine::Follow(communicator, BenchRankTasks()) : agreed;
+    return followed.ok() ? 0 : followed.kind() == base::ErrorKind::kBadInput ? 2 : 1;
+  }
+  if (!agreed.ok()) return Report("", agreed);
+  const int code = RunProgram(arguments, commands, &communicator);
+  engine::EndRanks(communicator);
+  return code;
+}
+
 int RunProgram(const std::vector<std::string>& arguments,
-               const std::vector<std::unique_ptr<Command>>& commands) {
+               const std::vector<std::unique_ptr<Command>>& commands, parallel::Communicator* communicator) {
   if (arguments.empty()) {
     std::fputs(ProgramHelp(commands).c_str(), stderr);
     return 2;
@@ -67,7 +84,7 @@ int RunProgram(const std::vector<std::string>& arguments,
     return 0;
   }
   if (first == "--version") {
-    std::printf("fusiontree %s\n", kVersion);
+    std::printf("fusiontree %s\n", base::kProgramVersion);
     return 0;
   }
   const std::string group_names = Names(commands, first);
@@ -80,6 +97,7 @@ int RunProgram(const std::vector<std::string>& arguments,
     const base::Status parsed =
         options.Parse(std::vector<std::string>(arguments.begin() + (grouped ? 2 : 1), arguments.end()));
     if (!parsed.ok()) return Report(command->Name(), parsed);
+    if (communicator) command->UseRanks(communicator);
     if (!options.help_asked()) return Report(command->Name(), command->Run());
     std::printf("fusiontree %s %s\n\n%s.\n\n%s\nExample:\n%s\n", command->Name().c_str(),
                 options.Usage().c_str(), command->Summary().c_str(), options.Help().c_str(),

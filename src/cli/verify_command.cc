@@ -1,5 +1,7 @@
 // verify: is what the engine computes right (against the oracle, or another framework's dump), and always the
 // same.
+#include <algorithm>
+#include <charconv>
 #include <string>
 
 #include "base/progress.h"
@@ -38,15 +40,20 @@ class Verify : public Command {
                  "run the same texts in every way (threads, batch, chunks, order, variants, types) and "
                  "compare every bit",
                  &invariance_);
+    options.Text("--ranks", "LIST",
+                 "with --invariance: also on so many ranks, as threads of this process: 1,2,4", &ranks_);
     options.Flag("--full", "with --invariance: every combination instead of a selection", &full_);
     options.Flag("--all", "show every operation instead of the worst of each kind", &all_);
     options.Flag("--json", "the report as JSON", &json_);
   }
 
+  void UseRanks(parallel::Communicator* communicator) override { flags_.communicator = communicator; }
+
   base::Status Run() override {
     if (against_ && invariance_) return base::BadInput("--against and --invariance exclude each other");
     if (tolerance_ && !against_) return base::BadInput("--tolerance needs --against");
     if (full_ && !invariance_) return base::BadInput("--full needs --invariance");
+    if (ranks_ && !invariance_) return base::BadInput("--ranks needs --invariance");
     if (against_ && (ids_ || chunk_ || reference_))
       return base::BadInput("with --against the texts are those of the dump, run whole");
     if (ids_) {
@@ -63,7 +70,8 @@ class Verify : public Command {
     return {.dtype = flags_.dtype,
             .kv = flags_.kv,
             .isa = flags_.isa,
-            .threads = static_cast<int>(flags_.threads)};
+            .threads = static_cast<int>(flags_.threads),
+            .communicator = flags_.communicator};
   }
 
   template <typename Report>
@@ -95,6 +103,23 @@ class Verify : public Command {
     return Show(report, verify::Table(report), "the engine departs from the dump");
   }
 
+  // "1,2,4"
+  base::Result<std::vector<int>> ParseRanks() const {
+    std::vector<int> ranks;
+    const std::string list = ranks_.value_or("1");
+    for (size_t at = 0; at <= list.size();) {
+      const size_t end = std::min(list.find(',', at), list.size());
+      int degree = 0;
+      const auto [stop, error] = std::from_chars(list.data() + at, list.data() + end, degree);
+      if (error != std::errc() || stop != list.data() + end || degree < 1 || degree > 64)
+        return base::BadInput("--ranks must be numbers from 1 to 64 with commas between them, not '{}'",
+                              list);
+      ranks.push_back(degree);
+      at = end + 1;
+    }
+    return ranks;
+  }
+
   base::Status RunInvariance() {
     verify::InvarianceOptions options;
     if (flags_.isa != "auto") options.isas = {flags_.isa};
@@ -103,6 +128,8 @@ class Verify : public Command {
     options.sequences = sequences_;
     options.seed = static_cast<uint64_t>(seed_);
     options.full = full_;
+    FT_ASSIGN_OR_RETURN(options.ranks, ParseRanks());
+    options.communicator = flags_.communicator;
     options.progress = [this](double fraction, const std::string&) { progress_.Update(fraction); };
     FT_ASSIGN_OR_RETURN(const verify::InvarianceReport report,
                         verify::VerifyInvariance(flags_.model, options));
@@ -110,7 +137,7 @@ class Verify : public Command {
   }
 
   ModelFlags flags_;
-  std::optional<std::string> ids_, reference_, against_;
+  std::optional<std::string> ids_, reference_, against_, ranks_;
   std::optional<int64_t> chunk_;
   std::optional<double> tolerance_;
   int64_t seed_ = 1;

@@ -1,5 +1,5 @@
-// The engine as its users see it: token ids in, token ids out. Names no tensor or model type; no exit, no stdout, no
-// signal handler below here. The future C interface.
+// The engine as its users see it: token ids in, token ids out. Names no tensor or model type; no exit, no
+// stdout, no signal handler below here. The future C interface.
 #ifndef FUSIONTREE_ENGINE_API_H_
 #define FUSIONTREE_ENGINE_API_H_
 
@@ -12,6 +12,10 @@
 
 #include "base/status.h"
 
+namespace fusiontree::parallel {
+class Communicator;
+}
+
 namespace fusiontree::engine {
 
 struct EngineOptions {
@@ -20,17 +24,20 @@ struct EngineOptions {
   std::string isa = "auto";    // auto, ref, avx2, avx512, avx512bf16, amx
   int threads = 0;             // 0: one per available processor
   bool pin = false;
-  int64_t chunk = 512;         // most prefill tokens of one step, over all sequences
-  int64_t max_sequences = 64;  // that run at once; others wait
-  size_t cache_bytes = 0;      // 0: half of the memory that is free after loading
+  int64_t chunk = 512;                   // most prefill tokens of one step, over all sequences
+  int64_t max_sequences = 64;            // that run at once; others wait
+  size_t cache_bytes = 0;                // 0: half of the memory that is free after loading
   std::function<void(double)> progress;  // of loading, 0..1
+  // Ranks that run the model together, this being rank 0 and the others in Follow (engine/ranks.h); null: one
+  // rank.
+  parallel::Communicator* communicator = nullptr;
 };
 
 struct Sampling {
-  double temperature = 1.0;  // 0: the largest logit, ties to the lowest id
-  int64_t top_k = 0;         // 0: off
-  double top_p = 1.0;        // 1: off
-  double min_p = 0.0;        // 0: off
+  double temperature = 1.0;         // 0: the largest logit, ties to the lowest id
+  int64_t top_k = 0;                // 0: off
+  double top_p = 1.0;               // 1: off
+  double min_p = 0.0;               // 0: off
   double repetition_penalty = 1.0;  // 1: off; over prompt and generated tokens, as Transformers defines it
   uint64_t seed = 0;
 };
@@ -40,18 +47,19 @@ enum class FinishReason { kStop, kLength, kCancelled, kFailed };
 struct Completion {
   std::vector<int32_t> tokens;  // without the token that ended it
   FinishReason reason = FinishReason::kStop;
-  base::Status status;          // says why when kFailed
+  base::Status status;  // says why when kFailed
   int64_t prompt_tokens = 0;
-  int64_t reused_tokens = 0;    // of the prompt, found in the session's cache
+  int64_t reused_tokens = 0;  // of the prompt, found in the session's cache
 };
 
 struct Request {
   std::vector<int32_t> prompt;  // at least one token
   Sampling sampling;
-  int64_t max_tokens = 256;     // most tokens generated; the context length also ends it
+  int64_t max_tokens = 256;       // most tokens generated; the context length also ends it
   std::vector<int32_t> stop_ids;  // each ends the text and is not part of it
-  uint64_t choice = 0;          // keys the random draws beside the seed: n-th completion of one prompt
-  // A session keeps its cache after the request and starts the next one from the longest common prefix; -1: none.
+  uint64_t choice = 0;            // keys the random draws beside the seed: n-th completion of one prompt
+  // A session keeps its cache after the request and starts the next one from the longest common prefix; -1:
+  // none.
   int64_t session = -1;
   // Called for each generated token (not for stop ids), on the thread that steps; false ends the request.
   std::function<bool(int32_t)> on_token;
@@ -59,14 +67,14 @@ struct Request {
 };
 
 struct ModelSummary {
-  std::string family;           // "qwen2", ...
-  std::string isa, dtype, kv;   // as chosen
+  std::string family;          // "qwen2", ...
+  std::string isa, dtype, kv;  // as chosen
   int threads = 0;
   int64_t vocab_size = 0;
   int64_t max_positions = 0;
   std::vector<int32_t> eos_ids;  // from the model's config
   size_t weight_bytes = 0, cache_bytes = 0;
-  std::string fingerprint;      // of the numerics policy (R12)
+  std::string fingerprint;  // of the numerics policy (R12)
 };
 
 struct Stats {  // since loading
@@ -76,7 +84,8 @@ struct Stats {  // since loading
 
 class Engine {
  public:
-  static base::Result<std::unique_ptr<Engine>> Load(const std::string& model_path, const EngineOptions& options);
+  static base::Result<std::unique_ptr<Engine>> Load(const std::string& model_path,
+                                                    const EngineOptions& options);
   virtual ~Engine() = default;
 
   virtual const ModelSummary& summary() const = 0;

@@ -1,5 +1,5 @@
-// The step loop: a first-come queue, reservations instead of preemption, and one forward a step over a ragged batch of
-// decode rows and prefill chunks.
+// The step loop: a first-come queue, reservations instead of preemption, and one forward a step over a ragged
+// batch of decode rows and prefill chunks.
 #include <unistd.h>
 
 #include <algorithm>
@@ -42,7 +42,9 @@ struct Active {
 class StepEngine : public Engine {
  public:
   StepEngine(std::unique_ptr<Runtime> runtime, const EngineOptions& options)
-      : runtime_(std::move(runtime)), chunk_(options.chunk), max_sequences_(options.max_sequences),
+      : runtime_(std::move(runtime)),
+        chunk_(options.chunk),
+        max_sequences_(options.max_sequences),
         pool_(model().cache_layout(), options.cache_bytes) {
     const models::DecoderConfig& config = model().config();
     summary_.family = config.family;
@@ -66,15 +68,17 @@ class StepEngine : public Engine {
     const int64_t length = static_cast<int64_t>(request.prompt.size()), context = summary_.max_positions;
     if (length == 0) return base::BadInput("the prompt is empty: at least one token is needed");
     if (length >= context)
-      return base::BadInput("the prompt has {} tokens, but the model's context is {} and one must be left to generate",
-                            length, context);
+      return base::BadInput(
+          "the prompt has {} tokens, but the model's context is {} and one must be left to generate", length,
+          context);
     if (request.max_tokens < 1) return base::BadInput("max_tokens {} must be at least 1", request.max_tokens);
     for (int32_t id : request.prompt)
       if (id < 0 || id >= summary_.vocab_size)
         return base::BadInput("token id {} is outside the vocabulary of {}", id, summary_.vocab_size);
     if (Need(request) > pool_.max_bytes())
-      return base::BadInput("{} prompt tokens and {} to generate need {} bytes of key/value cache, but it has {}", length,
-                            request.max_tokens, Need(request), pool_.max_bytes());
+      return base::BadInput(
+          "{} prompt tokens and {} to generate need {} bytes of key/value cache, but it has {}", length,
+          request.max_tokens, Need(request), pool_.max_bytes());
     waiting_.push_back(std::move(request));
     return base::OkStatus();
   }
@@ -111,7 +115,8 @@ class StepEngine : public Engine {
   // Cache bytes that a request may grow to.
   size_t Need(const Request& request) const {
     const int64_t length = static_cast<int64_t>(request.prompt.size());
-    const int64_t most = std::min(length + std::min(request.max_tokens, summary_.max_positions), summary_.max_positions);
+    const int64_t most =
+        std::min(length + std::min(request.max_tokens, summary_.max_positions), summary_.max_positions);
     return model().cache_layout().SequenceBytes(most, chunk_);
   }
 
@@ -127,7 +132,8 @@ class StepEngine : public Engine {
     while (Reserved() + bytes > pool_.max_bytes()) {
       auto oldest = sessions_.end();
       for (auto it = sessions_.begin(); it != sessions_.end(); ++it)
-        if (!it->second.busy && it->first != keep && (oldest == sessions_.end() || it->second.last_used < oldest->second.last_used))
+        if (!it->second.busy && it->first != keep &&
+            (oldest == sessions_.end() || it->second.last_used < oldest->second.last_used))
           oldest = it;
       if (oldest == sessions_.end()) return false;
       sessions_.erase(oldest);
@@ -136,7 +142,8 @@ class StepEngine : public Engine {
   }
 
   void Admit() {
-    for (auto it = waiting_.begin(); it != waiting_.end() && static_cast<int64_t>(active_.size()) < max_sequences_;) {
+    for (auto it = waiting_.begin();
+         it != waiting_.end() && static_cast<int64_t>(active_.size()) < max_sequences_;) {
       const int64_t id = it->session;
       if (id >= 0 && sessions_.count(id) && sessions_[id].busy) {
         ++it;  // one request of a session at a time
@@ -166,8 +173,11 @@ class StepEngine : public Engine {
     // The last prompt token always runs: its logits are wanted.
     const auto& before = active->history;
     int64_t common = 0;
-    const int64_t most = std::min<int64_t>(static_cast<int64_t>(before.size()), static_cast<int64_t>(request.prompt.size()) - 1);
-    while (common < most && before[static_cast<size_t>(common)] == request.prompt[static_cast<size_t>(common)]) ++common;
+    const int64_t most = std::min<int64_t>(static_cast<int64_t>(before.size()),
+                                           static_cast<int64_t>(request.prompt.size()) - 1);
+    while (common < most &&
+           before[static_cast<size_t>(common)] == request.prompt[static_cast<size_t>(common)])
+      ++common;
     active->completion.reused_tokens = active->state->Truncate(common);
     active->completion.prompt_tokens = static_cast<int64_t>(request.prompt.size());
     active->history = request.prompt;
@@ -184,7 +194,8 @@ class StepEngine : public Engine {
         if (active->prefilling() != prefill) continue;
         const int64_t count = prefill ? std::min(active->pending(), budget) : active->pending();
         if (count == 0) continue;
-        const base::Status added = batch->Add(active->state.get(), active->history.data() + active->state->length(), count);
+        const base::Status added =
+            batch->Add(active->state.get(), active->history.data() + active->state->length(), count);
         if (!added.ok()) {  // reservations make this impossible while memory lasts
           Finish(active.get(), FinishReason::kFailed, added);
           continue;
@@ -201,12 +212,14 @@ class StepEngine : public Engine {
     std::vector<float> hidden(static_cast<size_t>(batch.rows() * model().hidden_stride()));
     std::vector<uint8_t> row_ok(static_cast<size_t>(batch.rows()));
     model().Forward(context, batch, hidden.data(), row_ok.data());
+    if (!model().status().ok()) return FailAll(members);
     std::vector<int64_t> rows;
     std::vector<Active*> sampled;
     bool failed = false;
     for (size_t i = 0; i < members.size(); ++i) {
       const cache::Span& span = batch.spans[i];
-      const bool ok = std::count(row_ok.begin() + span.first_row, row_ok.begin() + span.first_row + span.count, 0) == 0;
+      const bool ok =
+          std::count(row_ok.begin() + span.first_row, row_ok.begin() + span.first_row + span.count, 0) == 0;
       if (!ok) {
         members[i]->completion.reason = FinishReason::kFailed;
         failed = true;
@@ -219,20 +232,23 @@ class StepEngine : public Engine {
     std::vector<float>& logits = logits_;
     logits.resize(static_cast<size_t>(stride) * rows.size());
     model().Head(context, hidden.data(), rows.data(), static_cast<int64_t>(rows.size()), logits.data());
+    if (!model().status().ok()) return FailAll(members);
     std::vector<int32_t> tokens(rows.size(), -1);
     context.For(static_cast<int64_t>(rows.size()), 1, 2, [&](int, base::Range share) {
       for (int64_t i = share.begin; i < share.end; ++i) {
         const Active& a = *sampled[static_cast<size_t>(i)];
         float* row = logits.data() + i * stride;
         if (!context.kernels().all_finite(row, vocab)) continue;
-        tokens[static_cast<size_t>(i)] = SampleToken(context.kernels(), a.request.sampling, a.request.choice,
-                                                     static_cast<int64_t>(a.history.size()), a.history, row, vocab);
+        tokens[static_cast<size_t>(i)] =
+            SampleToken(context.kernels(), a.request.sampling, a.request.choice,
+                        static_cast<int64_t>(a.history.size()), a.history, row, vocab);
       }
     });
     for (size_t i = 0; i < sampled.size(); ++i) failed = failed || tokens[i] < 0;
     const base::Status why = failed ? NameNonFinite(context, model(), batch) : base::OkStatus();
     for (Active* member : members)
-      if (member->completion.reason == FinishReason::kFailed && !member->done) Finish(member, FinishReason::kFailed, why);
+      if (member->completion.reason == FinishReason::kFailed && !member->done)
+        Finish(member, FinishReason::kFailed, why);
     for (size_t i = 0; i < sampled.size(); ++i) {
       if (tokens[i] < 0) {
         Finish(sampled[i], FinishReason::kFailed, why);
@@ -240,6 +256,10 @@ class StepEngine : public Engine {
         Accept(sampled[i], tokens[i]);
       }
     }
+  }
+
+  void FailAll(const std::vector<Active*>& members) {
+    for (Active* member : members) Finish(member, FinishReason::kFailed, model().status());
   }
 
   void Accept(Active* active, int32_t token) {
@@ -305,13 +325,19 @@ size_t AvailableMemory() {
 
 }  // namespace
 
-base::Result<std::unique_ptr<Engine>> Engine::Load(const std::string& model_path, const EngineOptions& given) {
+base::Result<std::unique_ptr<Engine>> Engine::Load(const std::string& model_path,
+                                                   const EngineOptions& given) {
   EngineOptions options = given;
   if (options.chunk < 1 || options.chunk > 1 << 20)
     return base::BadInput("a prefill chunk of {} tokens is out of range (1 to 1048576)", options.chunk);
-  if (options.max_sequences < 1) return base::BadInput("max_sequences {} must be at least 1", options.max_sequences);
+  if (options.max_sequences < 1)
+    return base::BadInput("max_sequences {} must be at least 1", options.max_sequences);
   FT_ASSIGN_OR_RETURN(std::unique_ptr<Runtime> runtime, MakeRuntime(model_path, options));
-  if (options.cache_bytes == 0) options.cache_bytes = AvailableMemory() / 2;
+  if (options.cache_bytes == 0) {
+    // The other ranks may be on this machine, and each holds as many pages.
+    const int ranks = options.communicator ? options.communicator->size() : 1;
+    options.cache_bytes = AvailableMemory() / 2 / static_cast<size_t>(ranks);
+  }
   return std::unique_ptr<Engine>(std::make_unique<StepEngine>(std::move(runtime), options));
 }
 

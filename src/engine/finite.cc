@@ -17,7 +17,8 @@ class FiniteProbe : public ops::Probe {
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t c = 0; c < columns; ++c)
         if (!std::isfinite(value[r * stride + c])) {
-          first_ = layer < 0 ? fmt::format("{}, row {}", op, r) : fmt::format("layer {}, {}, row {}", layer, op, r);
+          first_ = layer < 0 ? fmt::format("{}, row {}", op, r)
+                             : fmt::format("layer {}, {}, row {}", layer, op, r);
           return;
         }
   }

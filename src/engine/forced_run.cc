@@ -16,11 +16,13 @@ struct Running {
   std::unique_ptr<cache::SequenceState> state;
 };
 
-base::Status OneForward(ops::Context& context, const models::Model& model, const std::vector<Running>& running,
-                        const cache::Batch& batch, const LogitsSink& sink) {
+base::Status OneForward(ops::Context& context, const models::Model& model,
+                        const std::vector<Running>& running, const cache::Batch& batch,
+                        const LogitsSink& sink) {
   std::vector<float> hidden(static_cast<size_t>(batch.rows() * model.hidden_stride()));
   std::vector<uint8_t> row_ok(static_cast<size_t>(batch.rows()));
   model.Forward(context, batch, hidden.data(), row_ok.data());
+  FT_RETURN_IF_ERROR(model.status());
   if (std::count(row_ok.begin(), row_ok.end(), 0) > 0) return NameNonFinite(context, model, batch);
   std::vector<float> logits(static_cast<size_t>(std::min(kHeadRows, batch.rows()) * model.logits_stride()));
   size_t span = 0;
@@ -29,13 +31,15 @@ base::Status OneForward(ops::Context& context, const models::Model& model, const
     std::vector<int64_t> rows(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) rows[static_cast<size_t>(i)] = first + i;
     model.Head(context, hidden.data(), rows.data(), count, logits.data());
+    FT_RETURN_IF_ERROR(model.status());
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = first + i;
       while (row >= batch.spans[span].first_row + batch.spans[span].count) ++span;
       const float* line = logits.data() + i * model.logits_stride();
       if (!context.kernels().all_finite(line, model.config().vocab_size))
         return NameNonFinite(context, model, batch);
-      FT_RETURN_IF_ERROR(sink(running[span].index, batch.spans[span].first_position + row - batch.spans[span].first_row, line));
+      FT_RETURN_IF_ERROR(sink(running[span].index,
+                              batch.spans[span].first_position + row - batch.spans[span].first_row, line));
     }
   }
   return base::OkStatus();
@@ -51,20 +55,25 @@ base::Status ForcedRun(ops::Context& context, const models::Model& model,
     for (const std::vector<int32_t>& ids : sequences)
       cache_bytes += model.cache_layout().SequenceBytes(static_cast<int64_t>(ids.size()), options.chunk);
   for (size_t s = 0; s < sequences.size(); ++s) {
-    if (sequences[s].empty()) return base::BadInput("sequence {} is empty: at least one token id is needed", s);
+    if (sequences[s].empty())
+      return base::BadInput("sequence {} is empty: at least one token id is needed", s);
     if (static_cast<int64_t>(sequences[s].size()) > model.config().max_positions)
-      return base::BadInput("sequence {} has {} tokens, but the model's context is {}", s, sequences[s].size(), model.config().max_positions);
+      return base::BadInput("sequence {} has {} tokens, but the model's context is {}", s,
+                            sequences[s].size(), model.config().max_positions);
     for (int32_t id : sequences[s])
       if (id < 0 || id >= model.config().vocab_size)
-        return base::BadInput("token id {} of sequence {} is outside the vocabulary of {}", id, s, model.config().vocab_size);
+        return base::BadInput("token id {} of sequence {} is outside the vocabulary of {}", id, s,
+                              model.config().vocab_size);
   }
   cache::BlockPool pool(model.cache_layout(), cache_bytes);
   std::vector<int64_t> order(sequences.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(options.reverse ? order.size() - 1 - i : i);
+  for (size_t i = 0; i < order.size(); ++i)
+    order[i] = static_cast<int64_t>(options.reverse ? order.size() - 1 - i : i);
   const size_t width = options.together ? order.size() : 1;
   for (size_t first = 0; first < order.size(); first += width) {
     std::vector<Running> running;
-    for (size_t i = first; i < std::min(first + width, order.size()); ++i) running.push_back({order[i], model.NewSequence(&pool)});
+    for (size_t i = first; i < std::min(first + width, order.size()); ++i)
+      running.push_back({order[i], model.NewSequence(&pool)});
     while (!running.empty()) {
       cache::Batch batch;
       for (Running& r : running) {

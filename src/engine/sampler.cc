@@ -24,7 +24,9 @@ struct Candidate {
   int32_t id;
 };
 // Largest logit first, equal ones by id: a total order, so any selection by it is one fixed set.
-bool Before(const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; }
+bool Before(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
 
 // Transformers keeps every logit that is not below the k-th largest.
 void KeepTopK(int64_t k, std::vector<Candidate>* candidates) {
@@ -34,11 +36,12 @@ void KeepTopK(int64_t k, std::vector<Candidate>* candidates) {
   std::erase_if(*candidates, [&](const Candidate& c) { return c.logit < least; });
 }
 
-// Keeps the shortest head, by falling probability, whose mass reaches top_p of the candidates' mass. Sorting stops as
-// soon as the head is long enough.
+// Keeps the shortest head, by falling probability, whose mass reaches top_p of the candidates' mass. Sorting
+// stops as soon as the head is long enough.
 void KeepTopP(double top_p, const std::vector<float>& p, std::vector<Candidate>* candidates) {
   if (top_p >= 1.0) return;
-  std::sort(candidates->begin(), candidates->end(), [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  std::sort(candidates->begin(), candidates->end(),
+            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
   double total = 0.0;
   for (const Candidate& c : *candidates) total += static_cast<double>(p[static_cast<size_t>(c.id)]);
   double mass = 0.0;
@@ -46,8 +49,8 @@ void KeepTopP(double top_p, const std::vector<float>& p, std::vector<Candidate>*
   while (kept < candidates->size()) {
     if (kept == sorted) {
       sorted = std::min(candidates->size(), sorted == 0 ? size_t{256} : sorted * 8);
-      std::partial_sort(candidates->begin() + static_cast<int64_t>(kept), candidates->begin() + static_cast<int64_t>(sorted),
-                        candidates->end(), Before);
+      std::partial_sort(candidates->begin() + static_cast<int64_t>(kept),
+                        candidates->begin() + static_cast<int64_t>(sorted), candidates->end(), Before);
     }
     mass += static_cast<double>(p[static_cast<size_t>((*candidates)[kept].id)]);
     ++kept;
@@ -62,16 +65,19 @@ base::Status CheckSampling(const Sampling& s) {
   if (!(s.temperature >= 0.0) || s.temperature > 1e6)
     return base::BadInput("temperature {} is out of range (0 to 1000000)", s.temperature);
   if (s.top_k < 0) return base::BadInput("top_k {} is negative (0 switches it off)", s.top_k);
-  if (!(s.top_p > 0.0) || s.top_p > 1.0) return base::BadInput("top_p {} is out of range (above 0, at most 1)", s.top_p);
+  if (!(s.top_p > 0.0) || s.top_p > 1.0)
+    return base::BadInput("top_p {} is out of range (above 0, at most 1)", s.top_p);
   if (!(s.min_p >= 0.0) || s.min_p > 1.0) return base::BadInput("min_p {} is out of range (0 to 1)", s.min_p);
   if (!(s.repetition_penalty > 0.0) || s.repetition_penalty > 1e3)
-    return base::BadInput("repetition_penalty {} is out of range (above 0, at most 1000)", s.repetition_penalty);
+    return base::BadInput("repetition_penalty {} is out of range (above 0, at most 1000)",
+                          s.repetition_penalty);
   return base::OkStatus();
 }
 
 int32_t SampleToken(const kernels::Table& table, const Sampling& sampling, uint64_t choice, int64_t position,
                     const std::vector<int32_t>& history, float* logits, int64_t vocab) {
-  if (sampling.repetition_penalty != 1.0) PenaliseRepetition(sampling.repetition_penalty, history, logits, vocab);
+  if (sampling.repetition_penalty != 1.0)
+    PenaliseRepetition(sampling.repetition_penalty, history, logits, vocab);
   const int64_t largest = table.argmax(logits, vocab);
   if (sampling.temperature == 0.0) return static_cast<int32_t>(largest);
 
@@ -81,18 +87,22 @@ int32_t SampleToken(const kernels::Table& table, const Sampling& sampling, uint6
   table.exp_sum(logits, vocab, shift, p.data());
 
   std::vector<Candidate> candidates(static_cast<size_t>(vocab));
-  for (int64_t i = 0; i < vocab; ++i) candidates[static_cast<size_t>(i)] = {logits[i], static_cast<int32_t>(i)};
+  for (int64_t i = 0; i < vocab; ++i)
+    candidates[static_cast<size_t>(i)] = {logits[i], static_cast<int32_t>(i)};
   KeepTopK(sampling.top_k, &candidates);
   KeepTopP(sampling.top_p, p, &candidates);
   if (sampling.min_p > 0.0) {
-    const float least = static_cast<float>(sampling.min_p);  // the largest probability is exp(0) = 1 before scaling
+    const float least =
+        static_cast<float>(sampling.min_p);  // the largest probability is exp(0) = 1 before scaling
     std::erase_if(candidates, [&](const Candidate& c) { return p[static_cast<size_t>(c.id)] < least; });
   }
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
 
   double total = 0.0;
   for (const Candidate& c : candidates) total += static_cast<double>(p[static_cast<size_t>(c.id)]);
-  const auto bits = base::Philox(sampling.seed, static_cast<uint64_t>(position), (choice << 8) | kPurposeSample);
+  const auto bits =
+      base::Philox(sampling.seed, static_cast<uint64_t>(position), (choice << 8) | kPurposeSample);
   const double target = base::UnitDouble(bits[0], bits[1]) * total;
   double mass = 0.0;
   int32_t last = static_cast<int32_t>(largest);

@@ -17,8 +17,8 @@ namespace fusiontree::engine {
 // Names the first option that is out of range.
 base::Status CheckSampling(const Sampling& sampling);
 
-// `logits` [vocab], finite, is used as scratch. `history` holds the prompt and what was generated. Returns the token for
-// position `position` of the sequence.
+// `logits` [vocab], finite, is used as scratch. `history` holds the prompt and what was generated. Returns
+// the token for position `position` of the sequence.
 int32_t SampleToken(const kernels::Table& table, const Sampling& sampling, uint64_t choice, int64_t position,
                     const std::vector<int32_t>& history, float* logits, int64_t vocab);
 

@@ -16,7 +16,8 @@ std::map<int32_t, int> Draw(const Sampling& sampling, const std::vector<float>& 
   std::map<int32_t, int> counts;
   for (int i = 0; i < draws; ++i) {
     std::vector<float> row = logits;
-    ++counts[SampleToken(*kernels::RefTable(), sampling, 0, i, history, row.data(), static_cast<int64_t>(row.size()))];
+    ++counts[SampleToken(*kernels::RefTable(), sampling, 0, i, history, row.data(),
+                         static_cast<int64_t>(row.size()))];
   }
   return counts;
 }
@@ -39,7 +40,8 @@ TEST(Sampler, FrequenciesFollowTheSoftmax) {
   for (float x : kLogits) total += std::exp(x / 2.0);
   for (size_t i = 0; i < kLogits.size(); ++i) {
     const double p = std::exp(kLogits[i] / 2.0) / total;
-    EXPECT_NEAR(counts.at(static_cast<int32_t>(i)) / static_cast<double>(draws), p, 4 * std::sqrt(p / draws)) << i;
+    EXPECT_NEAR(counts.at(static_cast<int32_t>(i)) / static_cast<double>(draws), p, 4 * std::sqrt(p / draws))
+        << i;
   }
 }
 
@@ -106,11 +108,15 @@ TEST(Sampler, OptionsOutOfRangeAreNamed) {
     return CheckSampling(s).message();
   };
   EXPECT_NE(message([](Sampling& s) { s.temperature = -1; }).find("temperature"), std::string::npos);
-  EXPECT_NE(message([](Sampling& s) { s.temperature = std::numeric_limits<double>::quiet_NaN(); }).find("temperature"), std::string::npos);
+  EXPECT_NE(message([](Sampling& s) {
+              s.temperature = std::numeric_limits<double>::quiet_NaN();
+            }).find("temperature"),
+            std::string::npos);
   EXPECT_NE(message([](Sampling& s) { s.top_k = -1; }).find("top_k"), std::string::npos);
   EXPECT_NE(message([](Sampling& s) { s.top_p = 0; }).find("top_p"), std::string::npos);
   EXPECT_NE(message([](Sampling& s) { s.min_p = 2; }).find("min_p"), std::string::npos);
-  EXPECT_NE(message([](Sampling& s) { s.repetition_penalty = 0; }).find("repetition_penalty"), std::string::npos);
+  EXPECT_NE(message([](Sampling& s) { s.repetition_penalty = 0; }).find("repetition_penalty"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "engine/setup.h"
 
+#include "engine/ranks.h"
 #include "kernels/cpu.h"
 #include "kernels/variants.h"
 
@@ -9,13 +10,17 @@ base::Result<const kernels::Table*> ChooseTable(const std::string& isa) {
   if (!kernels::ThisCpu().fma)
     return base::BadInput("this processor has no fused multiply-add (AVX, FMA), which every variant needs");
   if (isa == "auto") return kernels::Best().table;
+  for (const kernels::Table* twin : {kernels::RefAvx512Bf16Table(), kernels::RefAmxTable()})
+    if (isa == twin->name) return twin;
   const kernels::Variant* variant = kernels::Find(isa);
   if (variant == nullptr) {
     std::string names;
-    for (const kernels::Variant& v : kernels::Variants()) names += std::string(names.empty() ? "" : ", ") + v.name;
+    for (const kernels::Variant& v : kernels::Variants())
+      names += std::string(names.empty() ? "" : ", ") + v.name;
     return base::BadInput("there is no instruction-set variant \"{}\" (auto, {})", isa, names);
   }
-  if (variant->table == nullptr) return base::BadInput("the variant {} cannot run here: {}", isa, variant->missing);
+  if (variant->table == nullptr)
+    return base::BadInput("the variant {} cannot run here: {}", isa, variant->missing);
   return variant->table;
 }
 
@@ -42,14 +47,27 @@ base::Result<int> ChooseThreads(int threads) {
   const int processors = base::ThreadPool::AvailableProcessors();
   if (threads == 0) return processors;
   if (threads < 0 || threads > 8 * processors)
-    return base::BadInput("{} threads are out of range: this process may use {} processors (1 to {} threads)", threads,
-                          processors, 8 * processors);
+    return base::BadInput("{} threads are out of range: this process may use {} processors (1 to {} threads)",
+                          threads, processors, 8 * processors);
   return threads;
 }
 
-base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path, const EngineOptions& options) {
-  auto runtime = std::make_unique<Runtime>();
+base::NumericsPolicy PolicyOf(const kernels::Table& table, const models::Model& model) {
+  return {table.name,         model.TypeName(),    model.CacheTypeName(), model.config().reduction_slices,
+          kernels::kKeyBlock, kernels::kSplitKeys, kernels::kVocabBlock};
+}
+
+base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path,
+                                                   const EngineOptions& options) {
+  if (options.communicator && options.communicator->size() > 1) return LoadOnAllRanks(model_path, options);
   FT_ASSIGN_OR_RETURN(const kernels::Table* table, ChooseTable(options.isa));
+  return MakeRuntime(model_path, options, table);
+}
+
+base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path,
+                                                   const EngineOptions& options,
+                                                   const kernels::Table* table) {
+  auto runtime = std::make_unique<Runtime>();
   FT_ASSIGN_OR_RETURN(models::ModelOptions types, ChooseTypes(options.dtype, options.kv));
   FT_ASSIGN_OR_RETURN(const int threads, ChooseThreads(options.threads));
   types.progress = options.progress;
@@ -58,9 +76,7 @@ base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path
   runtime->pool = std::make_unique<base::ThreadPool>(threads, options.pin);
   runtime->context = std::make_unique<ops::Context>(runtime->pool.get(), table);
   FT_ASSIGN_OR_RETURN(runtime->model, models::LoadModel(*runtime->checkpoint, types, *runtime->context));
-  runtime->policy = {table->name, runtime->model->TypeName(), runtime->model->CacheTypeName(),
-                     runtime->model->config().reduction_slices, kernels::kKeyBlock, kernels::kSplitKeys,
-                     kernels::kVocabBlock};
+  runtime->policy = PolicyOf(*table, *runtime->model);
   return runtime;
 }
 

@@ -1,5 +1,5 @@
-// From options to a model ready to run: threads, kernel variant, checkpoint, weights. Engine, `logits`, `verify` and
-// `bench` all start here.
+// From options to a model ready to run: threads, kernel variant, checkpoint, weights. Engine, `logits`,
+// `verify` and `bench` all start here.
 #ifndef FUSIONTREE_ENGINE_SETUP_H_
 #define FUSIONTREE_ENGINE_SETUP_H_
 
@@ -25,10 +25,18 @@ struct Runtime {
 };
 
 // Uses dtype, kv, isa, threads, pin and progress of the options. Errors are sentences that name the option.
-base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path, const EngineOptions& options);
+base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path,
+                                                   const EngineOptions& options);
 
-// The kernel table of an --isa value; "auto" is the best this processor has. An unknown or missing variant is an error
-// that says why.
+// The same on a given table, whatever options.isa says, and one rank; the table outlives the runtime.
+base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path,
+                                                   const EngineOptions& options, const kernels::Table* table);
+
+base::NumericsPolicy PolicyOf(const kernels::Table& table, const models::Model& model);
+
+// The kernel table of an --isa value; "auto" is the best this processor has. An unknown or missing variant is
+// an error that says why. The plain-loop twins of bf16 variants, "ref-avx512bf16" and "ref-amx", are there
+// for tests.
 base::Result<const kernels::Table*> ChooseTable(const std::string& isa);
 base::Result<models::ModelOptions> ChooseTypes(const std::string& dtype, const std::string& kv);
 // 0: one per available processor. Refuses more than eight a processor.

@@ -12,7 +12,8 @@ struct Cut {
   bool found;
 };
 
-Cut CutOff(const std::vector<std::string>& stops, const std::string& text, const std::vector<size_t>& pieces) {
+Cut CutOff(const std::vector<std::string>& stops, const std::string& text,
+           const std::vector<size_t>& pieces) {
   StopStrings filter(stops);
   std::string out;
   size_t at = 0;

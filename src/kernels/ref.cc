@@ -136,7 +136,8 @@ struct Matrix {
   static size_t RowsBytes(int64_t m, int64_t k, int64_t slices) {
     return static_cast<size_t>(m * PaddedK(k, slices)) * sizeof(float);
   }
-  static bool PackWeight(const void* source, size_t row_stride, int64_t rows, int64_t k, int64_t slices, void* panel) {
+  static bool PackWeight(const void* source, size_t row_stride, int64_t rows, int64_t k, int64_t slices,
+                         void* panel) {
     Type* out = static_cast<Type*>(panel);
     memset(out, 0, PanelBytes(k, slices));
     const int64_t slice_k = k / slices, padded = Up(slice_k, Rule::kBlock);
@@ -155,10 +156,11 @@ struct Matrix {
   static void UnpackRow(const void* panel, int64_t row, int64_t k, int64_t slices, float* out) {
     const Type* in = static_cast<const Type*>(panel);
     const int64_t slice_k = k / slices, padded = Up(slice_k, Rule::kBlock);
-    for (int64_t i = 0; i < k; ++i) out[i] = Store::Widen(in[(i / slice_k * padded + i % slice_k) * kPanel + row]);
+    for (int64_t i = 0; i < k; ++i)
+      out[i] = Store::Widen(in[(i / slice_k * padded + i % slice_k) * kPanel + row]);
   }
-  static void PackRows(const float* x, int64_t stride, int64_t m, int64_t k, int64_t slices, int64_t group_begin,
-                       int64_t group_end, void* out) {
+  static void PackRows(const float* x, int64_t stride, int64_t m, int64_t k, int64_t slices,
+                       int64_t group_begin, int64_t group_end, void* out) {
     const int64_t slice_k = k / slices, padded = Up(slice_k, Rule::kBlock), width = slices * padded;
     for (int64_t r = group_begin; r < group_end && r < m; ++r) {
       float* row = static_cast<float*>(out) + r * width;
@@ -188,7 +190,8 @@ struct Matrix {
     float* widened = static_cast<float*>(a.scratch);
     const int64_t step = a.epilogue == kSiluMul ? 2 : 1;
     for (int64_t p = a.panel_begin; p < a.panel_end; p += step) {
-      const Type* panel = reinterpret_cast<const Type*>(static_cast<const char*>(a.weight) + static_cast<size_t>(p) * panel_bytes);
+      const Type* panel = reinterpret_cast<const Type*>(static_cast<const char*>(a.weight) +
+                                                        static_cast<size_t>(p) * panel_bytes);
       const Type* up = reinterpret_cast<const Type*>(reinterpret_cast<const char*>(panel) + panel_bytes);
       for (int64_t r = a.group_begin; r < a.group_end && r < a.m; ++r) {
         const float* row = static_cast<const float*>(a.rows) + r * width;
@@ -206,7 +209,9 @@ struct Matrix {
       }
     }
   }
-  static constexpr MatrixOps Ops() { return {1, Rule::kBlock, PanelBytes, RowsBytes, PackWeight, UnpackRow, PackRows, Matmul}; }
+  static constexpr MatrixOps Ops() {
+    return {1, Rule::kBlock, PanelBytes, RowsBytes, PackWeight, UnpackRow, PackRows, Matmul};
+  }
 };
 
 // KV block of the reference: K as [64][d padded to the K-block], then V as [64][d], of the cache type.
@@ -235,7 +240,8 @@ struct Attention {
   static void ClearFrom(void* block, int64_t slot, int64_t d) {
     for (int64_t s = slot; s < kKeyBlock; ++s) {
       memset(static_cast<Type*>(block) + s * Padded(d), 0, static_cast<size_t>(d) * sizeof(Type));
-      memset(static_cast<Type*>(block) + kKeyBlock * Padded(d) + s * d, 0, static_cast<size_t>(d) * sizeof(Type));
+      memset(static_cast<Type*>(block) + kKeyBlock * Padded(d) + s * d, 0,
+             static_cast<size_t>(d) * sizeof(Type));
     }
   }
   static void Read(const void* block, int64_t slot, int64_t d, float* k, float* v) {
@@ -296,8 +302,8 @@ struct Attention {
   static constexpr AttentionOps Ops() { return {BlockBytes, Write, ClearFrom, Read, Split}; }
 };
 
-void AttentionMerge(int64_t rows, int64_t d, int64_t acc_stride, float* max, float* sum, float* acc, const float* max2,
-                    const float* sum2, const float* acc2) {
+void AttentionMerge(int64_t rows, int64_t d, int64_t acc_stride, float* max, float* sum, float* acc,
+                    const float* max2, const float* sum2, const float* acc2) {
   for (int64_t r = 0; r < rows; ++r) {
     if (sum2[r] == 0.0f) continue;
     float* to = acc + r * acc_stride;
@@ -316,8 +322,8 @@ void AttentionMerge(int64_t rows, int64_t d, int64_t acc_stride, float* max, flo
   }
 }
 
-void AttentionFinish(int64_t queries, int64_t heads, int64_t d, int64_t acc_stride, const float* sum, const float* acc,
-                     float* out, int64_t out_stride) {
+void AttentionFinish(int64_t queries, int64_t heads, int64_t d, int64_t acc_stride, const float* sum,
+                     const float* acc, float* out, int64_t out_stride) {
   for (int64_t r = 0; r < queries * heads; ++r)
     for (int64_t i = 0; i < d; ++i)
       out[r / heads * out_stride + r % heads * d + i] = acc[r * acc_stride + i] / sum[r] + 0.0f;

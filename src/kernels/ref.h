@@ -11,7 +11,8 @@
 namespace fusiontree::kernels {
 
 // exp and silu of every variant (R6): one polynomial. exp: x below -87.33 gives 0, x above 88.37 is taken as
-// 88.37; n = round(x log2 e), r = x - n ln 2 in two parts, degree-6 polynomial, exponent added. Error < 2 ulp.
+// 88.37; n = round(x log2 e), r = x - n ln 2 in two parts, degree-6 polynomial, exponent added. Error < 2
+// ulp.
 float RefExp(float x);
 float RefSilu(float x);  // x / (1 + exp(-x))
 

@@ -14,11 +14,11 @@
 
 namespace fusiontree::kernels {
 
-constexpr int64_t kPanel = 32;      // outputs a panel: one cache line of bf16 per k
-constexpr int64_t kKeyBlock = 64;   // keys a block of attention = positions a cache page (R4)
-constexpr int64_t kSplitKeys = 2048;  // a history is cut at multiples of this, each part starting empty (R4)
+constexpr int64_t kPanel = 32;         // outputs a panel: one cache line of bf16 per k
+constexpr int64_t kKeyBlock = 64;      // keys a block of attention = positions a cache page (R4)
+constexpr int64_t kSplitKeys = 2048;   // a history is cut at multiples of this, each part starting empty (R4)
 constexpr int64_t kVocabBlock = 4096;  // block of vocabulary reductions (R3)
-constexpr int64_t kMaxSlices = 8;   // largest S of R2
+constexpr int64_t kMaxSlices = 8;      // largest S of R2
 constexpr size_t kScratchBytes = size_t{1} << 20;  // per thread, 64-byte aligned, for matmul and attention
 
 // How a weight lies in memory and what it is multiplied with (table under R9).
@@ -38,18 +38,18 @@ enum Epilogue : uint8_t {
 };
 
 struct MatmulArgs {
-  const void* rows;       // pack_rows' output, M rows
-  int64_t m;              // M
+  const void* rows;                // pack_rows' output, M rows
+  int64_t m;                       // M
   int64_t group_begin, group_end;  // row groups of this call (M in groups of rows_per_group)
-  const void* weight;     // panel 0
-  int64_t k;              // logical K, divisible by slices
-  int64_t slices;         // S local slices of R2, 1 for a plain contraction
+  const void* weight;              // panel 0
+  int64_t k;                       // logical K, divisible by slices
+  int64_t slices;                  // S local slices of R2, 1 for a plain contraction
   int64_t panel_begin, panel_end;  // panels of this call; for kSiluMul both even
   Epilogue epilogue;
-  const float* bias;      // [panels * 32] in panel order, or null; added once, after the tree
-  float* out;             // panel p writes columns [32p, 32p + 32) (kSiluMul: pair p/2 likewise)
-  int64_t out_stride;     // floats
-  void* scratch;          // kScratchBytes
+  const float* bias;   // [panels * 32] in panel order, or null; added once, after the tree
+  float* out;          // panel p writes columns [32p, 32p + 32) (kSiluMul: pair p/2 likewise)
+  int64_t out_stride;  // floats
+  void* scratch;       // kScratchBytes
 };
 
 struct MatrixOps {
@@ -62,7 +62,8 @@ struct MatrixOps {
 
   // Packs one panel from `rows` <= 32 row-major source rows (stored as the kind's weight type: bf16/f16 bits
   // or floats), row stride in bytes; missing rows become zero. Returns false when a value is not finite.
-  bool (*pack_weight)(const void* source, size_t row_stride, int64_t rows, int64_t k, int64_t slices, void* panel);
+  bool (*pack_weight)(const void* source, size_t row_stride, int64_t rows, int64_t k, int64_t slices,
+                      void* panel);
   // Widens row `row` (0..31) of a panel to fp32: out[k].
   void (*unpack_row)(const void* panel, int64_t row, int64_t k, int64_t slices, float* out);
   // Packs row groups [group_begin, group_end) of x [M, stride], rounding to the kind's input type. `x` points
@@ -78,8 +79,8 @@ enum AttentionKind : uint8_t {
 };
 constexpr int kAttentionKinds = 2;
 
-// One KV block holds kKeyBlock positions of one KV head of one layer: K as a packed [64 keys x d] operand, V as
-// a packed [d x 64 keys] one, in the variant's layout. A block never written is all zero bytes.
+// One KV block holds kKeyBlock positions of one KV head of one layer: K as a packed [64 keys x d] operand, V
+// as a packed [d x 64 keys] one, in the variant's layout. A block never written is all zero bytes.
 //
 // A call computes one tile of queries (rows = queries x heads of the group) against the keys of one split
 // [key_begin, key_end), starting from nothing, and leaves for each row r: sum[r] (fp32 sum of p), max[r], and
@@ -92,16 +93,16 @@ struct AttentionArgs {
   const float* q;             // row (i, h) at q + i * q_stride + h * d: rotated queries
   int64_t q_stride;
   int64_t queries, heads, d;  // queries * heads <= kAttentionRows
-  int64_t first_position;     // of query 0; query i sees key j iff j <= first_position + i and, with a window,
-  int64_t window;             // first_position + i - j < window (0: no window)
-  float scale;                // 1/sqrt(d), multiplied in fp32 after the contraction
-  float* max;                 // [rows]
-  float* sum;                 // [rows]
-  float* acc;                 // [rows, acc_stride], row = i * heads + h
-  int64_t acc_stride;         // multiple of 32, >= d
-  void* scratch;              // kScratchBytes
+  int64_t first_position;  // of query 0; query i sees key j iff j <= first_position + i and, with a window,
+  int64_t window;          // first_position + i - j < window (0: no window)
+  float scale;             // 1/sqrt(d), multiplied in fp32 after the contraction
+  float* max;              // [rows]
+  float* sum;              // [rows]
+  float* acc;              // [rows, acc_stride], row = i * heads + h
+  int64_t acc_stride;      // multiple of 32, >= d
+  void* scratch;           // kScratchBytes
 };
-constexpr int64_t kAttentionRows = 64;   // most rows a tile
+constexpr int64_t kAttentionRows = 64;  // most rows a tile
 constexpr int64_t kMaxHeadDim = 256;
 
 struct AttentionOps {
@@ -120,23 +121,25 @@ struct Table {
   MatrixOps matrix[kMatrixKinds];
   AttentionOps attention[kAttentionKinds];
 
-  // (max, sum, acc) of `rows` rows absorbs the later part (max2, sum2, acc2); an empty part changes nothing and
-  // an empty state becomes the part, both by selection.
+  // (max, sum, acc) of `rows` rows absorbs the later part (max2, sum2, acc2); an empty part changes nothing
+  // and an empty state becomes the part, both by selection.
   void (*attention_merge)(int64_t rows, int64_t d, int64_t acc_stride, float* max, float* sum, float* acc,
                           const float* max2, const float* sum2, const float* acc2);
   // out row (i, h) at out + i * out_stride + h * d = acc / sum (+0, so that a zero is never negative).
   void (*attention_finish)(int64_t queries, int64_t heads, int64_t d, int64_t acc_stride, const float* sum,
                            const float* acc, float* out, int64_t out_stride);
 
-  // out = (x * (1 / sqrt(sum(x^2) / n + eps))) * weight; sum of squares over 16 lanes (element i in lane i mod 16),
-  // lanes added by the tree (i, i+8), (i, i+4), (i, i+2), (0, 1). Returns false when the sum is not finite. x may equal out.
+  // out = (x * (1 / sqrt(sum(x^2) / n + eps))) * weight; sum of squares over 16 lanes (element i in lane i
+  // mod 16), lanes added by the tree (i, i+8), (i, i+4), (i, i+2), (0, 1). Returns false when the sum is not
+  // finite. x may equal out.
   bool (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* out);
-  // Half rotation in place: x[i], x[i+half] = x[i] c - x[i+half] s, x[i+half] c + x[i] s (product rounded, then fma).
+  // Half rotation in place: x[i], x[i+half] = x[i] c - x[i+half] s, x[i+half] c + x[i] s (product rounded,
+  // then fma).
   void (*rope)(float* x, const float* cos, const float* sin, int64_t half);
   bool (*all_finite)(const float* x, int64_t n);
   int64_t (*argmax)(const float* x, int64_t n);  // ties to the lowest index; x finite
-  // p[i] = exp(x[i] - shift); returns their sum: 16 lanes and the tree above within blocks of kVocabBlock, then
-  // blocks in order. p may equal x.
+  // p[i] = exp(x[i] - shift); returns their sum: 16 lanes and the tree above within blocks of kVocabBlock,
+  // then blocks in order. p may equal x.
   float (*exp_sum)(const float* x, int64_t n, float shift, float* p);
 };
 

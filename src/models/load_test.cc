@@ -1,6 +1,5 @@
 // Loading: every tensor is consumed exactly once or the load fails naming it.
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <cstring>
@@ -36,7 +35,8 @@ class LoadModelTest : public testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   // A copy of a golden checkpoint, changed, then loaded; the error, or "" when it loads.
-  std::string Load(const std::string& name, const std::function<void(Tensors&)>& change, ComputeType compute = ComputeType::kAuto) {
+  std::string Load(const std::string& name, const std::function<void(Tensors&)>& change,
+                   ComputeType compute = ComputeType::kAuto) {
     const fs::path source = fs::path(FUSIONTREE_TESTDATA) / "parity" / name;
     auto opened = Checkpoint::Open(source.string());
     EXPECT_TRUE(opened.ok()) << opened.status().message();
@@ -52,7 +52,8 @@ class LoadModelTest : public testing::Test {
     for (const auto& [key, t] : tensors) specs.push_back({key, t.type, t.shape});
     auto writer = checkpoint::SafetensorsWriter::Create((folder_ / "model.safetensors").string(), specs);
     EXPECT_TRUE(writer.ok()) << writer.status().message();
-    for (const auto& [key, t] : tensors) EXPECT_TRUE(writer->Append(key, t.bytes.data(), t.bytes.size()).ok());
+    for (const auto& [key, t] : tensors)
+      EXPECT_TRUE(writer->Append(key, t.bytes.data(), t.bytes.size()).ok());
     EXPECT_TRUE(writer->Finish().ok());
 
     auto copy = Checkpoint::Open(folder_.string());
@@ -68,11 +69,15 @@ class LoadModelTest : public testing::Test {
   fs::path folder_;
 };
 
-bool Names(const std::string& error, const std::string& part) { return error.find(part) != std::string::npos; }
+bool Names(const std::string& error, const std::string& part) {
+  return error.find(part) != std::string::npos;
+}
 
 TEST_F(LoadModelTest, AnUnchangedCopyLoadsInEveryType) {
   for (ComputeType compute : {ComputeType::kAuto, ComputeType::kF32, ComputeType::kBf16})
-    EXPECT_EQ(Load("qwen2_mixed", [](Tensors&) {}, compute), "");
+    EXPECT_EQ(Load(
+                  "qwen2_mixed", [](Tensors&) {}, compute),
+              "");
 }
 
 TEST_F(LoadModelTest, EachMissingTensorIsNamed) {
@@ -85,38 +90,49 @@ TEST_F(LoadModelTest, EachMissingTensorIsNamed) {
 }
 
 TEST_F(LoadModelTest, ALeftoverTensorIsNamed) {
-  EXPECT_TRUE(Names(Load("qwen2_untied", [](Tensors& t) { t["model.layers.0.self_attn.q_norm.weight"] = t["model.norm.weight"]; }),
-                    "q_norm.weight"));
-  EXPECT_TRUE(Names(Load("llama2_mha", [](Tensors& t) { t["model.layers.7.input_layernorm.weight"] = t["model.norm.weight"]; }),
-                    "layers.7"));
+  EXPECT_TRUE(
+      Names(Load("qwen2_untied",
+                 [](Tensors& t) { t["model.layers.0.self_attn.q_norm.weight"] = t["model.norm.weight"]; }),
+            "q_norm.weight"));
+  EXPECT_TRUE(
+      Names(Load("llama2_mha",
+                 [](Tensors& t) { t["model.layers.7.input_layernorm.weight"] = t["model.norm.weight"]; }),
+            "layers.7"));
 }
 
 TEST_F(LoadModelTest, KnownLeftoversAreHarmless) {
-  EXPECT_EQ(Load("llama2_mha", [](Tensors& t) { t["model.layers.0.self_attn.rotary_emb.inv_freq"] = t["model.norm.weight"]; }), "");
+  EXPECT_EQ(
+      Load("llama2_mha",
+           [](Tensors& t) { t["model.layers.0.self_attn.rotary_emb.inv_freq"] = t["model.norm.weight"]; }),
+      "");
 }
 
 TEST_F(LoadModelTest, AWrongShapeOrTypeIsNamed) {
-  EXPECT_TRUE(Names(Load("qwen2_tied", [](Tensors& t) {
-                      Tensor& w = t["model.norm.weight"];
-                      w.shape = {1};
-                      w.bytes.resize(tensor::Info(w.type).bytes);
-                    }),
+  EXPECT_TRUE(Names(Load("qwen2_tied",
+                         [](Tensors& t) {
+                           Tensor& w = t["model.norm.weight"];
+                           w.shape = {1};
+                           w.bytes.resize(tensor::Info(w.type).bytes);
+                         }),
                     "model.norm.weight has shape [1]"));
-  EXPECT_TRUE(Names(Load("qwen2_tied", [](Tensors& t) {
-                      auto& shape = t["model.layers.0.mlp.down_proj.weight"].shape;
-                      std::swap(shape[0], shape[1]);
-                    }),
+  EXPECT_TRUE(Names(Load("qwen2_tied",
+                         [](Tensors& t) {
+                           auto& shape = t["model.layers.0.mlp.down_proj.weight"].shape;
+                           std::swap(shape[0], shape[1]);
+                         }),
                     "model.layers.0.mlp.down_proj.weight has shape"));
-  EXPECT_TRUE(Names(Load("qwen2_tied", [](Tensors& t) {
-                      Tensor& w = t["model.norm.weight"];
-                      w.type = tensor::DType::kI64;
-                      w.bytes.assign(static_cast<size_t>(w.shape[0]) * 8, 0);
-                    }),
+  EXPECT_TRUE(Names(Load("qwen2_tied",
+                         [](Tensors& t) {
+                           Tensor& w = t["model.norm.weight"];
+                           w.type = tensor::DType::kI64;
+                           w.bytes.assign(static_cast<size_t>(w.shape[0]) * 8, 0);
+                         }),
                     "expected a float type"));
 }
 
 TEST_F(LoadModelTest, NonFiniteWeightsAreNamed) {
-  for (const char* name : {"model.layers.0.mlp.up_proj.weight", "model.layers.0.self_attn.k_proj.bias", "model.norm.weight"}) {
+  for (const char* name :
+       {"model.layers.0.mlp.up_proj.weight", "model.layers.0.self_attn.k_proj.bias", "model.norm.weight"}) {
     const std::string error = Load("qwen2_tied", [&](Tensors& t) {
       Tensor& w = t[name];
       const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -132,10 +148,11 @@ TEST_F(LoadModelTest, NonFiniteWeightsAreNamed) {
 
 TEST_F(LoadModelTest, ATiedHeadMayBeThereOnlyWhenItIsEqual) {
   EXPECT_EQ(Load("qwen2_tied", [](Tensors& t) { t["lm_head.weight"] = t["model.embed_tokens.weight"]; }), "");
-  EXPECT_TRUE(Names(Load("qwen2_tied", [](Tensors& t) {
-                      t["lm_head.weight"] = t["model.embed_tokens.weight"];
-                      t["lm_head.weight"].bytes[6] ^= 1;
-                    }),
+  EXPECT_TRUE(Names(Load("qwen2_tied",
+                         [](Tensors& t) {
+                           t["lm_head.weight"] = t["model.embed_tokens.weight"];
+                           t["lm_head.weight"].bytes[6] ^= 1;
+                         }),
                     "lm_head.weight differ"));
 }
 

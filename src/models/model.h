@@ -1,4 +1,5 @@
-// A loaded model: what the engine, verify and later the trainer know of it. One definition serves all of them.
+// A loaded model: what the engine, verify and later the trainer know of it. One definition serves all of
+// them.
 #ifndef FUSIONTREE_MODELS_MODEL_H_
 #define FUSIONTREE_MODELS_MODEL_H_
 
@@ -38,12 +39,16 @@ class Model {
 
   virtual const DecoderConfig& config() const = 0;
   virtual const cache::CacheLayout& cache_layout() const = 0;
-  virtual std::string TypeName() const = 0;      // of weights and products: "bf16", "f32", "bf16 in f32", "mixed"
+  virtual std::string TypeName() const = 0;  // of weights and products: "bf16", "f32", "bf16 in f32", "mixed"
   virtual std::string CacheTypeName() const = 0;  // "bf16" or "f32"
-  virtual size_t weight_bytes() const = 0;       // packed weights and vectors in memory
-  virtual size_t streamed_bytes() const = 0;     // of them, what one decode step reads whole: all but an untied embedding
+  virtual size_t weight_bytes() const = 0;        // packed weights and vectors in memory
+  virtual size_t streamed_bytes()
+      const = 0;  // of them, what one decode step reads whole: all but an untied embedding
   virtual double FlopsPerToken(int64_t context) const = 0;  // matrices + causal attention, without the head
-  virtual double HeadFlops() const = 0;          // of one row of logits
+  virtual double HeadFlops() const = 0;                     // of one row of logits
+
+  // Of a model cut over ranks: why its last Forward or Head was given up.
+  virtual base::Status status() const { return base::OkStatus(); }
 
   virtual std::unique_ptr<cache::SequenceState> NewSequence(cache::BlockPool* pool) const = 0;
 
@@ -52,19 +57,22 @@ class Model {
   virtual int64_t logits_stride() const = 0;
 
   // Runs every row of the batch through the layers and the final norm: hidden [T, hidden_stride].
-  // row_ok[t] becomes 0 where a non-finite value was met on the way (R11). Arena memory is the model's to reset.
-  virtual void Forward(ops::Context& context, const cache::Batch& batch, float* hidden, uint8_t* row_ok) const = 0;
+  // row_ok[t] becomes 0 where a non-finite value was met on the way (R11). Arena memory is the model's to
+  // reset.
+  virtual void Forward(ops::Context& context, const cache::Batch& batch, float* hidden,
+                       uint8_t* row_ok) const = 0;
   // logits [count, logits_stride] of the chosen rows of `hidden`.
   virtual void Head(ops::Context& context, const float* hidden, const int64_t* rows, int64_t count,
                     float* logits) const = 0;
 };
 
-// The config of any family that this build knows, from config.json or GGUF metadata; an unknown architecture or key is
-// an error that names it.
+// The config of any family that this build knows, from config.json or GGUF metadata; an unknown architecture
+// or key is an error that names it.
 base::Result<DecoderConfig> ReadConfig(const checkpoint::Checkpoint& checkpoint);
-// Reads config and weights; every tensor of the checkpoint is consumed exactly once or the load fails naming it.
-base::Result<std::unique_ptr<Model>> LoadModel(const checkpoint::Checkpoint& checkpoint, const ModelOptions& options,
-                                               ops::Context& context);
+// Reads config and weights; every tensor of the checkpoint is consumed exactly once or the load fails naming
+// it.
+base::Result<std::unique_ptr<Model>> LoadModel(const checkpoint::Checkpoint& checkpoint,
+                                               const ModelOptions& options, ops::Context& context);
 
 }  // namespace fusiontree::models
 

@@ -1,5 +1,6 @@
-// Weights in memory: one buffer of packed panels for all matrices, filled straight from the file by all threads, each
-// thread packing the panels that it will read; and fp32 vectors.
+// Weights in memory: one buffer of packed panels for all matrices, filled straight from the file by all
+// threads, each thread packing the panels that it will read; and fp32 vectors. A rank of several holds, and
+// reads, what its shard owns.
 #ifndef FUSIONTREE_MODELS_WEIGHT_STORE_H_
 #define FUSIONTREE_MODELS_WEIGHT_STORE_H_
 
@@ -10,7 +11,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "models/model.h"
-#include "models/weight_map.h"
+#include "models/sharding.h"
 #include "ops/linear.h"
 
 namespace fusiontree::models {
@@ -18,15 +19,18 @@ namespace fusiontree::models {
 // Plans first (AddMatrix, AddVector), then Load reads everything once.
 class WeightStore {
  public:
-  WeightStore(const checkpoint::Checkpoint& checkpoint, const kernels::Table& table, ComputeType compute);
+  WeightStore(const checkpoint::Checkpoint& checkpoint, const kernels::Table& table, ComputeType compute,
+              const HeadCounts& heads, Shard shard);
 
   // How the parts of a stack lie in its panels.
   enum class Stack {
     kInOrder,    // part after part, each starting at a panel
     kAlternate,  // panel 0 of each part, panel 1 of each part, ...: gate and up of kernels::kSiluMul
   };
-  // One matrix of parts that share their input (same columns). All parts take one kind: the file's type where they
-  // agree, fp32 (exact) where they differ. `biases` is empty or has one rule a part. Returns the matrix's index.
+  // One matrix of parts that share their input (same columns). All parts take one kind: the file's type where
+  // they agree, fp32 (exact) where they differ. `biases` is empty or has one rule a part. `slices` are those
+  // of the whole matrix; where ranks cut its columns each holds its share of them. Returns the matrix's
+  // index.
   base::Result<size_t> AddMatrix(const std::vector<TensorRule>& parts, const std::vector<TensorRule>& biases,
                                  Stack stack, int64_t slices);
   // A vector widened to fp32. Returns its index.
@@ -46,6 +50,7 @@ class WeightStore {
   struct Part {
     const checkpoint::TensorInfo* tensor;
     TensorRule rule;
+    Owned owned;
     int64_t first_panel;  // of the stack
     int64_t panel_step;   // 1, or the number of parts when they alternate
     int64_t panels;
@@ -63,11 +68,15 @@ class WeightStore {
   class Packer;
 
   base::Result<kernels::MatrixKind> KindOf(tensor::DType type) const;
-  base::Status ReadVector(const checkpoint::TensorInfo& tensor, float* out) const;
+  base::Status PlaceBias(const TensorRule& rule, const Part& part, std::vector<float>* bias) const;
+  // Elements [rows.begin, rows.end), widened.
+  base::Status ReadVector(const checkpoint::TensorInfo& tensor, base::Range rows, float* out) const;
 
   const checkpoint::Checkpoint& checkpoint_;
   const kernels::Table& table_;
   ComputeType compute_;
+  HeadCounts heads_;
+  Shard shard_;
   std::vector<Stacked> matrices_;
   std::vector<Vector> vectors_;
   tensor::Buffer buffer_;

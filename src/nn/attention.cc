@@ -4,39 +4,40 @@ namespace fusiontree::nn {
 
 AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const AttentionWeights& w) {
   return {context.arena().TakeArray<float>(rows * w.qkv.panels * kernels::kPanel),
-          context.arena().TakeArray<float>(rows * ops::PaddedColumns(w.o.k)), ops::TakeRows(context, rows, w.o)};
+          context.arena().TakeArray<float>(rows * ops::PaddedColumns(w.o.k)),
+          ops::TakeRows(context, rows, w.o)};
 }
 
-void RunAttention(ops::Context& context, const AttentionWeights& w, const AttentionSpace& space, const ops::Rows& rows,
-                  const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles, int layer, float* x,
-                  int64_t stride, uint8_t* row_ok) {
+void RunAttention(ops::Context& context, const AttentionWeights& w, const AttentionSpace& space,
+                  const ops::Rows& rows, const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles,
+                  int layer, float* x, int64_t stride, uint8_t* row_ok) {
   const int64_t m = rows.m, width = w.qkv.panels * kernels::kPanel, d = w.shape.head_dim;
   float *q = space.qkv, *k = space.qkv + w.k_column, *v = space.qkv + w.v_column;
-  auto probe = [&](const char* op, const float* value, int64_t columns, int64_t row_stride) {
-    if (context.probe()) context.probe()->Observe(layer, op, value, m, columns, row_stride);
+  auto probe = [&](const char* op, const float* value, const Part& part) {
+    ObservePart(context, layer, op, value, m, width, part);
   };
 
   ops::Matmul(context, rows, w.qkv, kernels::kStore, space.qkv, width);
-  probe("q_proj", q, w.shape.heads * d, width);
-  probe("k_proj", k, w.shape.kv_heads * d, width);
-  probe("v_proj", v, w.shape.kv_heads * d, width);
+  probe("q_proj", q, w.q_part);
+  probe("k_proj", k, w.kv_part);
+  probe("v_proj", v, w.kv_part);
   if (w.q_norm) {
     ops::NormHeads(context, q, width, m, w.shape.heads, d, w.q_norm, w.norm_eps, row_ok);
     ops::NormHeads(context, k, width, m, w.shape.kv_heads, d, w.k_norm, w.norm_eps, row_ok);
-    probe("q_norm", q, w.shape.heads * d, width);
-    probe("k_norm", k, w.shape.kv_heads * d, width);
+    probe("q_norm", q, w.q_part);
+    probe("k_norm", k, w.kv_part);
   }
   ops::Rope(context, q, width, m, w.shape.heads, angles);
   ops::Rope(context, k, width, m, w.shape.kv_heads, angles);
-  probe("q_rope", q, w.shape.heads * d, width);
-  probe("k_rope", k, w.shape.kv_heads * d, width);
+  probe("q_rope", q, w.q_part);
+  probe("k_rope", k, w.kv_part);
 
   ops::WriteKv(context, w.shape, spans, k, v, width);
   const int64_t out_stride = ops::PaddedColumns(w.o.k);
   ops::Attention(context, w.shape, spans, q, width, space.out, out_stride);
-  probe("attention", space.out, w.shape.heads * d, out_stride);
+  ObservePart(context, layer, "attention", space.out, m, out_stride, w.q_part);
   const ops::Rows packed = ops::PackRows(context, space.out, out_stride, m, w.o, space.out_rows);
-  ops::Matmul(context, packed, w.o, kernels::kAdd, x, stride);
+  RowParallelLinear(context, packed, w.o, x, stride);
 }
 
 }  // namespace fusiontree::nn

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "nn/parallel_linear.h"
 #include "ops/attention.h"
 #include "ops/linear.h"
 
@@ -18,21 +19,22 @@ struct AttentionWeights {
   const float* q_norm = nullptr;  // [d] or null
   const float* k_norm = nullptr;
   float norm_eps = 0.0f;
-  ops::AttentionShape shape;
+  ops::AttentionShape shape;  // of this rank's heads
+  Part q_part, kv_part;       // these in the whole model, in columns
 };
 
 // Memory of one forward's attention, reused by every layer. T rows.
 struct AttentionSpace {
-  float* qkv;       // [T, qkv.panels * 32]
-  float* out;       // [T, columns of W_o, padded]
-  void* out_rows;   // packed
+  float* qkv;      // [T, qkv.panels * 32]
+  float* out;      // [T, columns of W_o, padded]
+  void* out_rows;  // packed
 };
 AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const AttentionWeights& weights);
 
 // rows: packed normed rows; x [T, stride]: the residual stream, added to. `layer` is for the probe.
 void RunAttention(ops::Context& context, const AttentionWeights& weights, const AttentionSpace& space,
-                  const ops::Rows& rows, const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles, int layer,
-                  float* x, int64_t stride, uint8_t* row_ok);
+                  const ops::Rows& rows, const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles,
+                  int layer, float* x, int64_t stride, uint8_t* row_ok);
 
 }  // namespace fusiontree::nn
 

@@ -4,8 +4,8 @@ namespace fusiontree::nn {
 
 static_assert(cache::kPagePositions == kernels::kKeyBlock);
 
-std::vector<ops::KvSpan> SpansOfLayer(const cache::Batch& batch, const cache::CacheLayout& layout, size_t group,
-                                      size_t layer_in_group) {
+std::vector<ops::KvSpan> SpansOfLayer(const cache::Batch& batch, const cache::CacheLayout& layout,
+                                      size_t group, size_t layer_in_group) {
   std::vector<ops::KvSpan> spans;
   spans.reserve(batch.spans.size());
   const size_t heads = static_cast<size_t>(layout.kv_heads);

@@ -1,4 +1,5 @@
-// What the layers of one forward share: where each span's keys and values lie, and the angles of its positions.
+// What the layers of one forward share: where each span's keys and values lie, and the angles of its
+// positions.
 #ifndef FUSIONTREE_NN_KV_VIEW_H_
 #define FUSIONTREE_NN_KV_VIEW_H_
 
@@ -10,8 +11,8 @@
 namespace fusiontree::nn {
 
 // The spans of `batch` as layer number `layer_in_group` of `group` sees them.
-std::vector<ops::KvSpan> SpansOfLayer(const cache::Batch& batch, const cache::CacheLayout& layout, size_t group,
-                                      size_t layer_in_group);
+std::vector<ops::KvSpan> SpansOfLayer(const cache::Batch& batch, const cache::CacheLayout& layout,
+                                      size_t group, size_t layer_in_group);
 
 }  // namespace fusiontree::nn
 

@@ -7,13 +7,13 @@ MlpSpace TakeMlpSpace(ops::Context& context, int64_t rows, const MlpWeights& w) 
           ops::TakeRows(context, rows, w.down)};
 }
 
-void RunMlp(ops::Context& context, const MlpWeights& w, const MlpSpace& space, const ops::Rows& rows, int layer,
-            float* x, int64_t stride) {
+void RunMlp(ops::Context& context, const MlpWeights& w, const MlpSpace& space, const ops::Rows& rows,
+            int layer, float* x, int64_t stride) {
   const int64_t width = w.gate_up.panels / 2 * kernels::kPanel;
   ops::Matmul(context, rows, w.gate_up, kernels::kSiluMul, space.act, width);
-  if (context.probe()) context.probe()->Observe(layer, "mlp_act", space.act, rows.m, w.down.k, width);
+  ObservePart(context, layer, "mlp_act", space.act, rows.m, width, w.part);
   const ops::Rows packed = ops::PackRows(context, space.act, width, rows.m, w.down, space.act_rows);
-  ops::Matmul(context, packed, w.down, kernels::kAdd, x, stride);
+  RowParallelLinear(context, packed, w.down, x, stride);
 }
 
 }  // namespace fusiontree::nn

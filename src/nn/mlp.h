@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "nn/parallel_linear.h"
 #include "ops/linear.h"
 
 namespace fusiontree::nn {
@@ -11,6 +12,7 @@ namespace fusiontree::nn {
 struct MlpWeights {
   ops::Matrix gate_up;  // panels alternate: gate 0, up 0, gate 1, ...
   ops::Matrix down;
+  Part part;  // of the intermediate width that this rank holds
 };
 
 struct MlpSpace {
@@ -20,8 +22,8 @@ struct MlpSpace {
 MlpSpace TakeMlpSpace(ops::Context& context, int64_t rows, const MlpWeights& weights);
 
 // rows: packed normed rows; x [T, stride]: the residual stream, added to.
-void RunMlp(ops::Context& context, const MlpWeights& weights, const MlpSpace& space, const ops::Rows& rows, int layer,
-            float* x, int64_t stride);
+void RunMlp(ops::Context& context, const MlpWeights& weights, const MlpSpace& space, const ops::Rows& rows,
+            int layer, float* x, int64_t stride);
 
 }  // namespace fusiontree::nn
 

@@ -11,13 +11,15 @@ namespace fusiontree::ops {
 namespace {
 
 constexpr int64_t kCheapRows = 4;
-// Below this many tiles a thread, histories are cut over threads at the fixed split points; the bits are the same.
+// Below this many tiles a thread, histories are cut over threads at the fixed split points; the bits are the
+// same.
 constexpr int64_t kTilesPerThread = 4;
 
 // Rows (queries x heads of one KV head's group) of one span: a unit of work.
 struct Tile {
   const KvSpan* span;
   int64_t kv_head;
+  int64_t first_head, heads;     // its query heads
   int64_t first_query, queries;  // within the span
   int64_t key_begin, key_end;    // keys any row sees; key_begin is a split point
   int64_t splits() const { return (key_end - key_begin + kernels::kSplitKeys - 1) / kernels::kSplitKeys; }
@@ -28,7 +30,9 @@ struct State {  // of one tile or one split of it
   float* sum;
   float* acc;
 };
-size_t StateFloats(int64_t acc_stride) { return static_cast<size_t>(kernels::kAttentionRows * (acc_stride + 2)); }
+size_t StateFloats(int64_t acc_stride) {
+  return static_cast<size_t>(kernels::kAttentionRows * (acc_stride + 2));
+}
 State StateAt(float* memory) {
   return {memory, memory + kernels::kAttentionRows, memory + 2 * kernels::kAttentionRows};
 }
@@ -37,7 +41,6 @@ struct Work {
   const AttentionShape& shape;
   const float* q;
   int64_t q_stride;
-  int64_t group;  // query heads a KV head
   int64_t acc_stride;
   float scale;
   const kernels::Table& table;
@@ -47,10 +50,10 @@ struct Work {
     args.blocks = tile.span->blocks[static_cast<size_t>(tile.kv_head)].data();
     args.key_begin = tile.key_begin + split * kernels::kSplitKeys;
     args.key_end = std::min(tile.key_end, args.key_begin + kernels::kSplitKeys);
-    args.q = q + (tile.span->first_row + tile.first_query) * q_stride + tile.kv_head * group * shape.head_dim;
+    args.q = q + (tile.span->first_row + tile.first_query) * q_stride + tile.first_head * shape.head_dim;
     args.q_stride = q_stride;
     args.queries = tile.queries;
-    args.heads = group;
+    args.heads = tile.heads;
     args.d = shape.head_dim;
     args.first_position = tile.span->first_position + tile.first_query;
     args.window = shape.window;
@@ -63,27 +66,30 @@ struct Work {
     table.attention[shape.kind].split(&args);
   }
   void Merge(const Tile& tile, const State& state, const State& part) const {
-    table.attention_merge(tile.queries * group, shape.head_dim, acc_stride, state.max, state.sum, state.acc, part.max,
-                          part.sum, part.acc);
+    table.attention_merge(tile.queries * tile.heads, shape.head_dim, acc_stride, state.max, state.sum,
+                          state.acc, part.max, part.sum, part.acc);
   }
   void Finish(const Tile& tile, const State& state, float* out, int64_t out_stride) const {
-    table.attention_finish(tile.queries, group, shape.head_dim, acc_stride, state.sum, state.acc,
-                           out + (tile.span->first_row + tile.first_query) * out_stride +
-                               tile.kv_head * group * shape.head_dim,
-                           out_stride);
+    table.attention_finish(
+        tile.queries, tile.heads, shape.head_dim, acc_stride, state.sum, state.acc,
+        out + (tile.span->first_row + tile.first_query) * out_stride + tile.first_head * shape.head_dim,
+        out_stride);
   }
 };
 
-std::vector<Tile> MakeTiles(const AttentionShape& shape, const std::vector<KvSpan>& spans, int64_t group) {
+std::vector<Tile> MakeTiles(const AttentionShape& shape, const std::vector<KvSpan>& spans) {
   std::vector<Tile> tiles;
-  const int64_t most = std::max<int64_t>(1, kernels::kAttentionRows / group);
+  const int64_t most = std::max<int64_t>(1, kernels::kAttentionRows / shape.group);
   for (const KvSpan& span : spans) {
     for (int64_t query = 0; query < span.count; query += most) {
       const int64_t queries = std::min(most, span.count - query), position = span.first_position + query;
       int64_t first_key = shape.window > 0 ? std::max<int64_t>(0, position - shape.window + 1) : 0;
       first_key = first_key / kernels::kSplitKeys * kernels::kSplitKeys;
-      for (int64_t head = 0; head < shape.kv_heads; ++head)
-        tiles.push_back({&span, head, query, queries, first_key, position + queries});
+      for (int64_t kv = 0; kv < shape.kv_heads; ++kv) {
+        const int64_t first = std::max<int64_t>(0, kv * shape.group - shape.first_query);
+        const int64_t end = std::min(shape.heads, (kv + 1) * shape.group - shape.first_query);
+        tiles.push_back({&span, kv, first, end - first, query, queries, first_key, position + queries});
+      }
     }
   }
   return tiles;
@@ -91,8 +97,8 @@ std::vector<Tile> MakeTiles(const AttentionShape& shape, const std::vector<KvSpa
 
 }  // namespace
 
-RopeAngles MakeRopeAngles(Context& context, const int64_t* positions, int64_t m, const float* inverse_frequency,
-                          int64_t half) {
+RopeAngles MakeRopeAngles(Context& context, const int64_t* positions, int64_t m,
+                          const float* inverse_frequency, int64_t half) {
   float* cos = context.arena().TakeArray<float>(m * half);
   float* sin = context.arena().TakeArray<float>(m * half);
   context.For(m, 1, 16, [&](int, base::Range share) {
@@ -116,8 +122,8 @@ void Rope(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, 
   });
 }
 
-void NormHeads(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, int64_t d, const float* weight,
-               float eps, uint8_t* row_ok) {
+void NormHeads(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, int64_t d,
+               const float* weight, float eps, uint8_t* row_ok) {
   context.For(m, 1, kCheapRows, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r)
       for (int64_t h = 0; h < heads; ++h) {
@@ -137,8 +143,10 @@ void WriteKv(Context& context, const AttentionShape& shape, const std::vector<Kv
     for (const KvSpan& span : spans)
       for (int64_t head = begin; head < end; ++head)
         for (int64_t i = 0; i < span.count; ++i) {
-          const int64_t position = span.first_position + i, at = (span.first_row + i) * stride + head * shape.head_dim;
-          void* block = span.blocks[static_cast<size_t>(head)][static_cast<size_t>(position / kernels::kKeyBlock)];
+          const int64_t position = span.first_position + i,
+                        at = (span.first_row + i) * stride + head * shape.head_dim;
+          void* block =
+              span.blocks[static_cast<size_t>(head)][static_cast<size_t>(position / kernels::kKeyBlock)];
           ops.write(block, position % kernels::kKeyBlock, shape.head_dim, k + at, v + at);
         }
   };
@@ -150,20 +158,21 @@ void WriteKv(Context& context, const AttentionShape& shape, const std::vector<Kv
   }
 }
 
-void Attention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans, const float* q,
-               int64_t q_stride, float* out, int64_t out_stride) {
-  const int64_t acc_stride = PaddedColumns(shape.head_dim), group = shape.heads / shape.kv_heads;
-  FT_CHECK(group <= kernels::kAttentionRows && shape.head_dim <= kernels::kMaxHeadDim);
+void Attention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans,
+               const float* q, int64_t q_stride, float* out, int64_t out_stride) {
+  const int64_t acc_stride = PaddedColumns(shape.head_dim);
+  FT_CHECK(shape.group <= kernels::kAttentionRows && shape.head_dim <= kernels::kMaxHeadDim);
   FT_CHECK(2 * StateFloats(acc_stride) * sizeof(float) <= kOpScratchBytes);
   const float scale = static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(shape.head_dim)));
-  const Work work{shape, q, q_stride, group, acc_stride, scale, context.kernels()};
-  const std::vector<Tile> tiles = MakeTiles(shape, spans, group);
+  const Work work{shape, q, q_stride, acc_stride, scale, context.kernels()};
+  const std::vector<Tile> tiles = MakeTiles(shape, spans);
   const int64_t count = static_cast<int64_t>(tiles.size());
   std::vector<int64_t> first_split(tiles.size() + 1, 0);
   for (size_t i = 0; i < tiles.size(); ++i) first_split[i + 1] = first_split[i] + tiles[i].splits();
   const int64_t all_splits = first_split.back();
 
-  std::atomic<int64_t> next{0};  // tiles differ in cost, so threads take the next one; who takes it changes no bit
+  std::atomic<int64_t> next{
+      0};  // tiles differ in cost, so threads take the next one; who takes it changes no bit
   if (count >= kTilesPerThread * context.pool().size() || all_splits == count || context.pool().size() == 1) {
     context.pool().Run([&](int thread) {
       float* memory = static_cast<float*>(context.OpScratch(thread));
@@ -182,11 +191,15 @@ void Attention(Context& context, const AttentionShape& shape, const std::vector<
     return;
   }
   // Few tiles, long histories: one split a unit, then each tile's splits merged in order.
-  float* memory = context.arena().TakeArray<float>(all_splits * static_cast<int64_t>(StateFloats(acc_stride)));
-  auto state_of = [&](int64_t split) { return StateAt(memory + static_cast<size_t>(split) * StateFloats(acc_stride)); };
+  float* memory =
+      context.arena().TakeArray<float>(all_splits * static_cast<int64_t>(StateFloats(acc_stride)));
+  auto state_of = [&](int64_t split) {
+    return StateAt(memory + static_cast<size_t>(split) * StateFloats(acc_stride));
+  };
   context.pool().Run([&](int thread) {
     for (int64_t unit = next.fetch_add(1); unit < all_splits; unit = next.fetch_add(1)) {
-      const size_t i = static_cast<size_t>(std::upper_bound(first_split.begin(), first_split.end(), unit) - first_split.begin() - 1);
+      const size_t i = static_cast<size_t>(std::upper_bound(first_split.begin(), first_split.end(), unit) -
+                                           first_split.begin() - 1);
       work.Split(tiles[i], unit - first_split[i], state_of(unit), context.KernelScratch(thread));
     }
   });

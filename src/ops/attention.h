@@ -1,8 +1,9 @@
-// Causal attention of a ragged batch over paged keys and values (R4 of docs/numerics.md), and what prepares it.
+// Causal attention of a ragged batch over paged keys and values (R4 of docs/numerics.md), and what prepares
+// it.
 //
-// Shapes: T rows of the batch, n_h query heads, n_kv KV heads, d head size. Query head h uses KV head h·n_kv/n_h.
-// Scores are held for one tile of at most 64 rows by 64 keys, never T×T. Cost: 4·d flops a visible (query head, key)
-// pair; keys and values are read once per tile of queries.
+// Shapes: T rows of the batch, n_h query heads, n_kv KV heads, d head size.
+// Scores are held for one tile of at most 64 rows by 64 keys, never T×T. Cost: 4·d flops a visible (query
+// head, key) pair; keys and values are read once per tile of queries.
 #ifndef FUSIONTREE_OPS_ATTENTION_H_
 #define FUSIONTREE_OPS_ATTENTION_H_
 
@@ -13,25 +14,25 @@
 
 namespace fusiontree::ops {
 
-// cos and sin of every row's angles, [T, d/2] each: angle i of position p is fp32(p) * inverse_frequency[i] in fp32,
-// its cos and sin are computed in double and rounded once.
+// cos and sin of every row's angles, [T, d/2] each: angle i of position p is fp32(p) * inverse_frequency[i]
+// in fp32, its cos and sin are computed in double and rounded once.
 struct RopeAngles {
   const float* cos;
   const float* sin;
   int64_t half;
 };
-RopeAngles MakeRopeAngles(Context& context, const int64_t* positions, int64_t m, const float* inverse_frequency,
-                          int64_t half);
+RopeAngles MakeRopeAngles(Context& context, const int64_t* positions, int64_t m,
+                          const float* inverse_frequency, int64_t half);
 
 // Rotates `heads` heads of each row in place: x [m, stride], heads side by side.
 void Rope(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, const RopeAngles& angles);
 
 // RMSNorm over each of `heads` heads of each row in place; weight [d].
-void NormHeads(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, int64_t d, const float* weight,
-               float eps, uint8_t* row_ok);
+void NormHeads(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, int64_t d,
+               const float* weight, float eps, uint8_t* row_ok);
 
-// One span of the batch as one layer sees it: blocks[kv_head][b] is the KV block of positions [64b, 64b + 64),
-// null where no row of the span can see it.
+// One span of the batch as one layer sees it: blocks[kv_head][b] is the KV block of positions [64b, 64b +
+// 64), null where no row of the span can see it.
 struct KvSpan {
   int64_t first_row;
   int64_t count;
@@ -39,19 +40,23 @@ struct KvSpan {
   std::vector<std::vector<void*>> blocks;
 };
 
+// The heads are those of this rank; its query head h uses its KV head (first_query + h) / group.
 struct AttentionShape {
   kernels::AttentionKind kind;
   int64_t heads, kv_heads, head_dim;
-  int64_t window;  // 0: sees all
+  int64_t window;           // 0: sees all
+  int64_t group;            // query heads of the whole model that share a KV head
+  int64_t first_query = 0;  // place of query head 0 among those of KV head 0
 };
 
 // Stores k, v [T, stride] (heads side by side) at the spans' positions, rounded to the cache type.
 void WriteKv(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans, const float* k,
              const float* v, int64_t stride);
 
-// out [T, out_stride] = softmax(q kᵀ / sqrt(d)) v per head. All keys up to each row's own are already written.
-void Attention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans, const float* q,
-               int64_t q_stride, float* out, int64_t out_stride);
+// out [T, out_stride] = softmax(q kᵀ / sqrt(d)) v per head. All keys up to each row's own are already
+// written.
+void Attention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans,
+               const float* q, int64_t q_stride, float* out, int64_t out_stride);
 
 }  // namespace fusiontree::ops
 

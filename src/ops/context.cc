@@ -2,8 +2,10 @@
 
 namespace fusiontree::ops {
 
-Context::Context(base::ThreadPool* pool, const kernels::Table* table) : pool_(pool), table_(table) {
-  base::Result<tensor::Buffer> scratch = tensor::Buffer::Create(kThreadBytes * static_cast<size_t>(pool->size()));
+Context::Context(base::ThreadPool* pool, const kernels::Table* table, parallel::Communicator* communicator)
+    : pool_(pool), table_(table), communicator_(communicator) {
+  base::Result<tensor::Buffer> scratch =
+      tensor::Buffer::Create(kThreadBytes * static_cast<size_t>(pool->size()));
   FT_CHECK(scratch.ok());
   scratch_ = std::move(scratch).value();
 }

@@ -9,6 +9,7 @@
 #include "base/thread_pool.h"
 #include "kernels/table.h"
 #include "ops/probe.h"
+#include "parallel/communicator.h"
 #include "tensor/buffer.h"
 
 namespace fusiontree::ops {
@@ -18,20 +19,26 @@ constexpr size_t kOpScratchBytes = size_t{1} << 20;
 
 class Context {
  public:
-  // Borrows pool and table, which outlive the context. Used by one caller at a time.
-  Context(base::ThreadPool* pool, const kernels::Table* table);
+  // Borrows pool, table and communicator (null: one rank), which outlive the context. Used by one caller at a
+  // time.
+  Context(base::ThreadPool* pool, const kernels::Table* table,
+          parallel::Communicator* communicator = nullptr);
 
   base::ThreadPool& pool() { return *pool_; }
   const kernels::Table& kernels() const { return *table_; }
   tensor::Arena& arena() { return arena_; }
+  int ranks() const { return communicator_ ? communicator_->size() : 1; }
+  parallel::Communicator& communicator() const { return *communicator_; }  // only where ranks() > 1
   Probe* probe() const { return probe_; }
   void set_probe(Probe* probe) { probe_ = probe; }
 
   void* KernelScratch(int thread) { return scratch_.data() + static_cast<size_t>(thread) * kThreadBytes; }
-  void* OpScratch(int thread) { return static_cast<std::byte*>(KernelScratch(thread)) + kernels::kScratchBytes; }
+  void* OpScratch(int thread) {
+    return static_cast<std::byte*>(KernelScratch(thread)) + kernels::kScratchBytes;
+  }
 
-  // f(thread, range) with [0, n) shared over the threads in multiples of `unit`. Work below `cheap` units is done by
-  // the caller alone: a fork costs about 2 us, more than a norm of one row.
+  // f(thread, range) with [0, n) shared over the threads in multiples of `unit`. Work below `cheap` units is
+  // done by the caller alone: a fork costs about 2 us, more than a norm of one row.
   template <typename F>
   void For(int64_t n, int64_t unit, int64_t cheap, F&& f) {
     if (n <= 0) return;
@@ -50,6 +57,7 @@ class Context {
   static constexpr size_t kThreadBytes = kernels::kScratchBytes + kOpScratchBytes;
   base::ThreadPool* pool_;
   const kernels::Table* table_;
+  parallel::Communicator* communicator_;
   Probe* probe_ = nullptr;
   tensor::Arena arena_;
   tensor::Buffer scratch_;

@@ -16,7 +16,8 @@ void* TakeRows(Context& context, int64_t m, const Matrix& matrix) {
   return context.arena().Take(context.kernels().matrix[matrix.kind].rows_bytes(m, matrix.k, matrix.slices));
 }
 
-Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const Matrix& matrix, void* space) {
+Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const Matrix& matrix,
+              void* space) {
   const kernels::MatrixOps& ops = context.kernels().matrix[matrix.kind];
   const int64_t groups = (m + ops.rows_per_group - 1) / ops.rows_per_group;
   context.For(m, ops.rows_per_group, kCheapRows, [&](int, base::Range share) {
@@ -32,7 +33,8 @@ Rows NormRows(Context& context, const float* x, int64_t stride, int64_t m, const
   const kernels::MatrixOps& ops = table.matrix[matrix.kind];
   const int64_t group = ops.rows_per_group;
   // The rows of a group are normed into scratch (or `normed`) and packed from there while they are in cache.
-  FT_CHECK(static_cast<size_t>(group * stride) * sizeof(float) <= kOpScratchBytes || normed != nullptr || m == 0);
+  FT_CHECK(static_cast<size_t>(group * stride) * sizeof(float) <= kOpScratchBytes || normed != nullptr ||
+           m == 0);
   context.For(m, group, kCheapRows, [&](int thread, base::Range share) {
     float* scratch = static_cast<float*>(context.OpScratch(thread));
     for (int64_t row = share.begin; row < share.end; row += group) {
@@ -41,14 +43,15 @@ Rows NormRows(Context& context, const float* x, int64_t stride, int64_t m, const
       for (int64_t r = row; r < end; ++r)
         if (!table.rms_norm(x + r * stride, weight, matrix.k, eps, to + (r - row) * stride)) row_ok[r] = 0;
       // pack_rows addresses rows from the start of the matrix: shift the base so that row `row` is `to`.
-      ops.pack_rows(to - row * stride, stride, m, matrix.k, matrix.slices, row / group, row / group + 1, space);
+      ops.pack_rows(to - row * stride, stride, m, matrix.k, matrix.slices, row / group, row / group + 1,
+                    space);
     }
   });
   return {matrix.kind, m, matrix.k, matrix.slices, space};
 }
 
-void RmsNorm(Context& context, const float* x, int64_t stride, int64_t m, int64_t n, const float* weight, float eps,
-             float* out, uint8_t* row_ok) {
+void RmsNorm(Context& context, const float* x, int64_t stride, int64_t m, int64_t n, const float* weight,
+             float eps, float* out, uint8_t* row_ok) {
   context.For(m, 1, kCheapRows, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r) {
       if (!context.kernels().rms_norm(x + r * stride, weight, n, eps, out + r * stride)) row_ok[r] = 0;
@@ -63,6 +66,7 @@ void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::E
   const kernels::MatrixOps& ops = context.kernels().matrix[matrix.kind];
   const int64_t unit = epilogue == kernels::kSiluMul ? 2 : 1;
   FT_CHECK(matrix.panels % unit == 0 && out_stride >= matrix.panels / unit * kernels::kPanel);
+  if (matrix.panels == 0) return;  // a rank without vocabulary
   const int64_t groups = (rows.m + ops.rows_per_group - 1) / ops.rows_per_group;
   // Threads split panels; where these are fewer than the threads, also row groups.
   const int threads = context.pool().size();

@@ -13,10 +13,12 @@
 
 namespace fusiontree::ops {
 
-inline int64_t PaddedColumns(int64_t n) { return (n + kernels::kPanel - 1) / kernels::kPanel * kernels::kPanel; }
+inline int64_t PaddedColumns(int64_t n) {
+  return (n + kernels::kPanel - 1) / kernels::kPanel * kernels::kPanel;
+}
 
-// A packed weight: borrowed panels in the layout of the context's kernel table. Several matrices that share their
-// input may be stacked, each starting at a panel.
+// A packed weight: borrowed panels in the layout of the context's kernel table. Several matrices that share
+// their input may be stacked, each starting at a panel.
 struct Matrix {
   kernels::MatrixKind kind = kernels::kBf16Bf16;
   int64_t k = 0;
@@ -41,17 +43,17 @@ void* TakeRows(Context& context, int64_t m, const Matrix& matrix);
 // Rounds x [m, stride] to the matrix's input type and packs it into `space`.
 Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const Matrix& matrix, void* space);
 
-// RMSNorm (weight [k], element k of row stride) and packing in one pass. When `normed` is given ([m, stride]) the fp32
-// result is stored there too. row_ok[i] becomes 0 where the sum of squares is not finite.
+// RMSNorm (weight [k], element k of row stride) and packing in one pass. When `normed` is given ([m, stride])
+// the fp32 result is stored there too. row_ok[i] becomes 0 where the sum of squares is not finite.
 Rows NormRows(Context& context, const float* x, int64_t stride, int64_t m, const float* weight, float eps,
               const Matrix& matrix, void* space, float* normed, uint8_t* row_ok);
 
 // RMSNorm alone: out [m, stride] may be x.
-void RmsNorm(Context& context, const float* x, int64_t stride, int64_t m, int64_t n, const float* weight, float eps,
-             float* out, uint8_t* row_ok);
+void RmsNorm(Context& context, const float* x, int64_t stride, int64_t m, int64_t n, const float* weight,
+             float eps, float* out, uint8_t* row_ok);
 
-// out [m, out_stride]: see kernels::Epilogue. With kSiluMul the matrix stacks gate and up panels alternately and out
-// has half as many columns.
+// out [m, out_stride]: see kernels::Epilogue. With kSiluMul the matrix stacks gate and up panels alternately
+// and out has half as many columns.
 void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::Epilogue epilogue, float* out,
             int64_t out_stride);
 

@@ -28,7 +28,8 @@ struct Cache {
     span.blocks.resize(static_cast<size_t>(heads));
     for (int64_t h = 0; h < heads; ++h)
       for (int64_t b = 0; b < blocks; ++b)
-        span.blocks[static_cast<size_t>(h)].push_back(memory.data() + static_cast<size_t>(h * blocks + b) * ops.block_bytes(d));
+        span.blocks[static_cast<size_t>(h)].push_back(memory.data() + static_cast<size_t>(h * blocks + b) *
+                                                                          ops.block_bytes(d));
     keys = Random(seed, static_cast<size_t>(positions * heads * d));
     values = Random(seed + 1, static_cast<size_t>(positions * heads * d));
   }
@@ -37,12 +38,13 @@ struct Cache {
   std::vector<float> keys, values;  // [positions, heads * d]
 };
 
-std::vector<float> Attend(int threads, kernels::AttentionKind kind, int64_t queries, int64_t positions, int64_t window) {
+std::vector<float> Attend(int threads, kernels::AttentionKind kind, int64_t queries, int64_t positions,
+                          int64_t window) {
   const int64_t heads = 4, kv_heads = 2, d = 8;
   base::ThreadPool pool(threads);
   Context context(&pool, kernels::RefTable());
   Cache cache(context.kernels().attention[kind], kv_heads, positions, d, 3);
-  const AttentionShape shape{kind, heads, kv_heads, d, window};
+  const AttentionShape shape{kind, heads, kv_heads, d, window, heads / kv_heads};
   cache.span.first_row = 0;
   cache.span.count = positions;
   cache.span.first_position = 0;
@@ -74,7 +76,8 @@ TEST(Attention, EqualsThePlainFormula) {
   const int64_t positions = 300, d = 8, heads = 4, kv_heads = 2;
   for (int64_t window : {0, 1, 64, 100}) {
     const std::vector<float> out = Attend(2, kernels::kAttentionF32, positions, positions, window);
-    const std::vector<float> k = Random(3, static_cast<size_t>(positions * kv_heads * d)), v = Random(4, k.size());
+    const std::vector<float> k = Random(3, static_cast<size_t>(positions * kv_heads * d)),
+                             v = Random(4, k.size());
     const std::vector<float> q = Random(9, static_cast<size_t>(positions * heads * d));
     for (int64_t i = 0; i < positions; ++i)
       for (int64_t h = 0; h < heads; ++h) {
@@ -84,14 +87,18 @@ TEST(Attention, EqualsThePlainFormula) {
         for (int64_t j = first; j <= i; ++j) {
           double s = 0;
           for (int64_t c = 0; c < d; ++c)
-            s += static_cast<double>(q[static_cast<size_t>((i * heads + h) * d + c)]) * k[static_cast<size_t>((j * kv_heads + kv) * d + c)];
+            s += static_cast<double>(q[static_cast<size_t>((i * heads + h) * d + c)]) *
+                 k[static_cast<size_t>((j * kv_heads + kv) * d + c)];
           p.push_back(std::exp(s / std::sqrt(static_cast<double>(d))));
           sum += p.back();
         }
         for (int64_t c = 0; c < d; ++c) {
           double expected = 0;
-          for (int64_t j = first; j <= i; ++j) expected += p[static_cast<size_t>(j - first)] / sum * v[static_cast<size_t>((j * kv_heads + kv) * d + c)];
-          ASSERT_NEAR(out[static_cast<size_t>((i * heads + h) * d + c)], expected, 2e-5) << "query " << i << " window " << window;
+          for (int64_t j = first; j <= i; ++j)
+            expected +=
+                p[static_cast<size_t>(j - first)] / sum * v[static_cast<size_t>((j * kv_heads + kv) * d + c)];
+          ASSERT_NEAR(out[static_cast<size_t>((i * heads + h) * d + c)], expected, 2e-5)
+              << "query " << i << " window " << window;
         }
       }
   }
@@ -99,11 +106,13 @@ TEST(Attention, EqualsThePlainFormula) {
 
 TEST(Linear, OneAnswerForAnyThreadsAndRowsAlone) {
   const int64_t m = 13, k = 96, panels = 3;
-  const std::vector<float> x = Random(1, static_cast<size_t>(m * k)), w = Random(2, static_cast<size_t>(panels * 32 * k));
+  const std::vector<float> x = Random(1, static_cast<size_t>(m * k)),
+                           w = Random(2, static_cast<size_t>(panels * 32 * k));
   const kernels::MatrixOps& ops = kernels::RefTable()->matrix[kernels::kF32F32];
   std::vector<std::byte> packed(static_cast<size_t>(panels) * ops.panel_bytes(k, 2));
   for (int64_t p = 0; p < panels; ++p)
-    ASSERT_TRUE(ops.pack_weight(w.data() + p * 32 * k, static_cast<size_t>(k) * 4, 32, k, 2, packed.data() + static_cast<size_t>(p) * ops.panel_bytes(k, 2)));
+    ASSERT_TRUE(ops.pack_weight(w.data() + p * 32 * k, static_cast<size_t>(k) * 4, 32, k, 2,
+                                packed.data() + static_cast<size_t>(p) * ops.panel_bytes(k, 2)));
   const Matrix matrix{kernels::kF32F32, k, 2, panels, packed.data(), nullptr};
   auto run = [&](int threads, int64_t first, int64_t rows) {
     base::ThreadPool pool(threads);
@@ -116,10 +125,12 @@ TEST(Linear, OneAnswerForAnyThreadsAndRowsAlone) {
   const std::vector<float> one = run(1, 0, m);
   for (int threads : {2, 3, 7}) EXPECT_EQ(run(threads, 0, m), one);
   for (int64_t r = 0; r < m; ++r)
-    EXPECT_EQ(run(2, r, 1), std::vector<float>(one.begin() + r * panels * 32, one.begin() + (r + 1) * panels * 32));
+    EXPECT_EQ(run(2, r, 1),
+              std::vector<float>(one.begin() + r * panels * 32, one.begin() + (r + 1) * panels * 32));
   for (int64_t n = 0; n < panels * 32; ++n) {
     double expected = 0;
-    for (int64_t i = 0; i < k; ++i) expected += static_cast<double>(x[static_cast<size_t>(i)]) * w[static_cast<size_t>(n * k + i)];
+    for (int64_t i = 0; i < k; ++i)
+      expected += static_cast<double>(x[static_cast<size_t>(i)]) * w[static_cast<size_t>(n * k + i)];
     EXPECT_NEAR(one[static_cast<size_t>(n)], expected, 1e-4);
   }
 }

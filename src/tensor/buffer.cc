@@ -31,11 +31,13 @@ base::Result<Buffer> Buffer::Create(size_t bytes) {
   }
   // Map one huge page more than needed and give the unaligned ends back.
   const size_t size = RoundUp(bytes, kHugePage);
-  void* map = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* map = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (map == MAP_FAILED) return base::BadInput("cannot allocate {} bytes of memory", bytes);
   const uintptr_t begin = reinterpret_cast<uintptr_t>(map), aligned = RoundUp(begin, kHugePage);
   if (aligned != begin) munmap(map, aligned - begin);
-  if (aligned - begin != kHugePage) munmap(reinterpret_cast<void*>(aligned + size), kHugePage - (aligned - begin));
+  if (aligned - begin != kHugePage)
+    munmap(reinterpret_cast<void*>(aligned + size), kHugePage - (aligned - begin));
   madvise(reinterpret_cast<void*>(aligned), size, MADV_HUGEPAGE);  // a wish: small pages give the same bits
   buffer.data_ = reinterpret_cast<std::byte*>(aligned);
   buffer.size_ = bytes;
@@ -64,7 +66,8 @@ void* Arena::Take(size_t bytes) {
   const size_t size = RoundUp(std::max<size_t>(bytes, 1), 64);
   if (chunks_.empty() || chunks_.back().size() - used_ < size) {
     base::Result<Buffer> chunk = Buffer::Create(RoundUp(std::max(size, capacity() / 2), kHugePage));
-    FT_CHECK(chunk.ok());  // activations are bounded by the chunk of a prefill; without them nothing can go on
+    FT_CHECK(
+        chunk.ok());  // activations are bounded by the chunk of a prefill; without them nothing can go on
     chunks_.push_back(std::move(chunk).value());
     used_ = 0;
   }

@@ -1,6 +1,6 @@
-// Owned memory. Large buffers are anonymous mappings aligned to 2 MB and offered to huge pages (weights stream
-// through them at up to twice the speed of 4 KB pages); their pages are zero until first touched, by the thread
-// that will read them.
+// Owned memory. Large buffers are anonymous mappings aligned to 2 MB and offered to huge pages (weights
+// stream through them at up to twice the speed of 4 KB pages); their pages are zero until first touched, by
+// the thread that will read them.
 #ifndef FUSIONTREE_TENSOR_BUFFER_H_
 #define FUSIONTREE_TENSOR_BUFFER_H_
 
@@ -31,8 +31,9 @@ class Buffer {
   size_t size_ = 0;
 };
 
-// Memory for the activations of one forward: pieces are taken in order and given back all at once. A forward that
-// needs more than is there gets a new chunk; Reset joins the chunks into one, so a steady load takes no memory.
+// Memory for the activations of one forward: pieces are taken in order and given back all at once. A forward
+// that needs more than is there gets a new chunk; Reset joins the chunks into one, so a steady load takes no
+// memory.
 class Arena {
  public:
   // 64-byte aligned, contents undefined. Valid until Reset.

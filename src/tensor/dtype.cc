@@ -8,10 +8,10 @@ namespace fusiontree::tensor {
 
 const DTypeInfo& Info(DType type) {
   static constexpr DTypeInfo kInfo[] = {
-      {"F32", 1, 4, true},     {"F16", 1, 2, true},     {"BF16", 1, 2, true},    {"F64", 1, 8, false},
-      {"I64", 1, 8, false},    {"I32", 1, 4, false},    {"I16", 1, 2, false},    {"I8", 1, 1, false},
-      {"U8", 1, 1, false},     {"BOOL", 1, 1, false},   {"Q4_0", 32, 18, true},  {"Q4_1", 32, 20, true},
-      {"Q5_0", 32, 22, true},  {"Q5_1", 32, 24, true},  {"Q8_0", 32, 34, true},  {"Q4_K", 256, 144, true},
+      {"F32", 1, 4, true},      {"F16", 1, 2, true},      {"BF16", 1, 2, true},   {"F64", 1, 8, false},
+      {"I64", 1, 8, false},     {"I32", 1, 4, false},     {"I16", 1, 2, false},   {"I8", 1, 1, false},
+      {"U8", 1, 1, false},      {"BOOL", 1, 1, false},    {"Q4_0", 32, 18, true}, {"Q4_1", 32, 20, true},
+      {"Q5_0", 32, 22, true},   {"Q5_1", 32, 24, true},   {"Q8_0", 32, 34, true}, {"Q4_K", 256, 144, true},
       {"Q5_K", 256, 176, true}, {"Q6_K", 256, 210, true},
   };
   return kInfo[static_cast<size_t>(type)];
@@ -54,7 +54,7 @@ uint16_t FloatToF16(float value) {
   const uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
   if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // rounds past 65504
-  if (magnitude < 0x33000001u) return sign;                                    // at most half the least subnormal
+  if (magnitude < 0x33000001u) return sign;  // at most half the least subnormal
   uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
   const int exponent = static_cast<int>(magnitude >> 23) - 112;
   const int shift = exponent >= 1 ? 13 : 14 - exponent;
@@ -63,7 +63,8 @@ uint16_t FloatToF16(float value) {
   mantissa >>= shift;
   if (rest > half || (rest == half && (mantissa & 1u))) ++mantissa;
   // The hidden bit of a normal result adds one to the exponent field; a carry does the right thing too.
-  return static_cast<uint16_t>(sign + (exponent >= 1 ? (static_cast<uint32_t>(exponent - 1) << 10) : 0u) + mantissa);
+  return static_cast<uint16_t>(sign + (exponent >= 1 ? (static_cast<uint32_t>(exponent - 1) << 10) : 0u) +
+                               mantissa);
 }
 
 }  // namespace fusiontree::tensor

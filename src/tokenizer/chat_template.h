@@ -20,12 +20,12 @@ struct TemplateAst;
 // A template that needs more is refused with an error. The defaults render ten thousand messages in well
 // under a second; the longest render they allow takes a few seconds.
 struct TemplateLimits {
-  int64_t steps = 20'000'000;      // evaluated nodes, iterations, comparisons, and 64 bytes of text moved
-  size_t output_bytes = 32 << 20;  // of the prompt
-  size_t value_bytes = 32 << 20;   // of any one string
+  int64_t steps = 20'000'000;       // evaluated nodes, iterations, comparisons, and 64 bytes of text moved
+  size_t output_bytes = 32 << 20;   // of the prompt
+  size_t value_bytes = 32 << 20;    // of any one string
   int64_t total_bytes = 512 << 20;  // of all strings and containers made during one render
-  int depth = 600;             // nested evaluations; a macro that calls itself takes about four a level
-  std::optional<int64_t> now;  // seconds since 1970 for strftime_now; the clock when empty
+  int depth = 600;                  // nested evaluations; a macro that calls itself takes about four a level
+  std::optional<int64_t> now;       // seconds since 1970 for strftime_now; the clock when empty
 };
 
 struct RenderedPrompt {

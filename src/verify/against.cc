@@ -82,7 +82,7 @@ int64_t SameChoices(const Rows& engine, const std::vector<float>& dump) {
 
 Status CompareDump(Setup* setup, const Dump& dump, const std::string& suffix, double tolerance,
                    AgainstReport* report) {
-  const models::DecoderConfig& config = setup->model->config();
+  const models::DecoderConfig& config = setup->model().config();
   const int64_t layers = config.num_layers;
   const bool hidden = !dump.hidden.empty();
   Recorder recorder([&](int, std::string_view op) {
@@ -90,10 +90,10 @@ Status CompareDump(Setup* setup, const Dump& dump, const std::string& suffix, do
   });
   engine::ForcedOptions options;
   options.chunk = static_cast<int64_t>(dump.ids.size());
-  setup->context->set_probe(&recorder);
-  const Status status = engine::ForcedRun(*setup->context, *setup->model, {dump.ids}, options,
+  setup->context().set_probe(&recorder);
+  const Status status = engine::ForcedRun(setup->context(), setup->model(), {dump.ids}, options,
                                           [](int64_t, int64_t, const float*) { return OkStatus(); });
-  setup->context->set_probe(nullptr);
+  setup->context().set_probe(nullptr);
   FT_RETURN_IF_ERROR(status);
   for (int64_t k = 0; hidden && k <= layers; ++k) {
     const auto [layer, op] = ProbeOfHidden(k, layers);
@@ -129,7 +129,7 @@ Result<AgainstReport> VerifyAgainst(const std::string& model_path, const std::st
   report.dump = dump_path;
   const bool fp32 = setup.used.type.find("f32") != std::string::npos && setup.used.kv == "f32";
   report.tolerance = options.tolerance > 0 ? options.tolerance : fp32 ? 1e-4 : 0.1;
-  for (const Dump& dump : dumps) FT_RETURN_IF_ERROR(CheckShapes(dump, setup.model->config(), dump_path));
+  for (const Dump& dump : dumps) FT_RETURN_IF_ERROR(CheckShapes(dump, setup.model().config(), dump_path));
   for (size_t i = 0; i < dumps.size(); ++i) {
     FT_RETURN_IF_ERROR(CompareDump(&setup, dumps[i], dumps.size() > 1 ? fmt::format("_{}", i) : "",
                                    report.tolerance, &report));

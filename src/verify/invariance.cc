@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "engine/forced_run.h"
+#include "engine/ranks.h"
 #include "kernels/variants.h"
+#include "parallel/local.h"
 #include "verify/setup.h"
 #include "verify/verify.h"
 
@@ -29,6 +31,7 @@ struct Condition {
   int threads;
   Company company;
   int64_t chunk;
+  int ranks = 1;
 };
 
 std::string ChunkName(int64_t chunk) {
@@ -36,19 +39,20 @@ std::string ChunkName(int64_t chunk) {
   return chunk == 1 ? "token by token" : fmt::format("chunks of {}", chunk);
 }
 std::string Name(const Condition& c) {
-  return fmt::format("{} thread{}, {}, {}", c.threads, c.threads == 1 ? "" : "s",
+  const std::string ranks = c.ranks == 1 ? "" : fmt::format("{} ranks, ", c.ranks);
+  return fmt::format("{}{} thread{}, {}, {}", ranks, c.threads, c.threads == 1 ? "" : "s",
                      kCompanyNames[static_cast<int>(c.company)], ChunkName(c.chunk));
 }
 
 // The first is the one that the others are compared with. The selection is a Latin square: chunk i and
 // company j meet at thread count (i + j) mod 3, so that every pair of values occurs.
-std::vector<Condition> Conditions(bool full) {
+std::vector<Condition> Conditions(int ranks, bool full) {
   std::vector<Condition> out;
   for (size_t i = 0; i < std::size(kChunks); ++i)
     for (size_t j = 0; j < std::size(kCompanies); ++j)
       for (size_t t = 0; t < std::size(kThreads); ++t)
         if (full || t == (i + j) % std::size(kThreads))
-          out.push_back({kThreads[t], kCompanies[j], kChunks[i]});
+          out.push_back({kThreads[t], kCompanies[j], kChunks[i], ranks});
   return out;
 }
 
@@ -77,18 +81,32 @@ class Matrix {
     rows_ = rows;
   }
 
-  // Runs one condition; the first fills the baseline, others are compared with it.
-  Status Run(const models::Model& model, const kernels::Table* table, const Condition& condition, bool first,
-             InvarianceCombination* out) {
+  // Every condition of one number of ranks, on what is loaded. The very first condition fills the baseline,
+  // others are compared with it.
+  Status RunAll(const Setup& setup, bool full, const std::function<void(double)>& progress,
+                InvarianceCombination* out) {
+    const std::vector<Condition> conditions = Conditions(setup.used.ranks, full);
+    for (size_t c = 0; c < conditions.size(); ++c) {
+      FT_RETURN_IF_ERROR(Run(setup, conditions[c], out));
+      if (progress) progress(static_cast<double>(c + 1) / static_cast<double>(conditions.size()));
+    }
+    return OkStatus();
+  }
+
+ private:
+  Status Run(const Setup& setup, const Condition& condition, InvarianceCombination* out) {
+    const bool first = !filled_;
+    filled_ = true;
     base::ThreadPool pool(condition.threads);
-    ops::Context context(&pool, table);
+    ops::Context context(&pool, &setup.context().kernels(),
+                         condition.ranks > 1 ? &setup.context().communicator() : nullptr);
     engine::ForcedOptions options;
     options.chunk = condition.chunk > 0 ? condition.chunk : longest_;
     options.together = condition.company != Company::kAlone;
     options.reverse = condition.company == Company::kReversed;
     std::vector<uint8_t> seen(static_cast<size_t>(rows_));
     FT_RETURN_IF_ERROR(engine::ForcedRun(
-        context, model, texts_, options, [&](int64_t text, int64_t position, const float* logits) {
+        context, setup.model(), texts_, options, [&](int64_t text, int64_t position, const float* logits) {
           const int64_t row = first_row_[static_cast<size_t>(text)] + position;
           seen[static_cast<size_t>(row)] += 1;
           float* expected = baseline_.data() + row * vocab_size_;
@@ -104,8 +122,6 @@ class Matrix {
     if (!first) out->conditions += 1;
     return OkStatus();
   }
-
- private:
   size_t RowBytes() const { return static_cast<size_t>(vocab_size_) * sizeof(float); }
 
   void Compare(const Condition& condition, int64_t text, int64_t position, const float* expected,
@@ -125,6 +141,7 @@ class Matrix {
 
   const Texts& texts_;
   int64_t vocab_size_, rows_ = 0, longest_ = 1;
+  bool filled_ = false;
   std::vector<int64_t> first_row_;
   std::vector<float> baseline_;  // [rows, V] of the first condition
 };
@@ -166,18 +183,78 @@ Texts DefaultTexts(const InvarianceOptions& options, const models::DecoderConfig
 
 Result<InvarianceCombination> InvarianceOfSetup(const Setup& setup, const Texts& texts, bool full,
                                                 const std::function<void(double)>& progress) {
-  Matrix matrix(texts, setup.model->config().vocab_size);
+  Matrix matrix(texts, setup.model().config().vocab_size);
   InvarianceCombination out;
   out.isa = setup.used.isa;
   out.type = setup.used.type;
   out.kv = setup.used.kv;
-  const std::vector<Condition> conditions = Conditions(full);
-  for (size_t c = 0; c < conditions.size(); ++c) {
-    FT_RETURN_IF_ERROR(matrix.Run(*setup.model, &setup.context->kernels(), conditions[c], c == 0, &out));
-    if (progress) progress(static_cast<double>(c + 1) / static_cast<double>(conditions.size()));
-  }
+  FT_RETURN_IF_ERROR(matrix.RunAll(setup, full, progress, &out));
   return out;
 }
+
+namespace {
+
+// All conditions of one choice: one rank first, then each degree.
+class Combination {
+ public:
+  Combination(const std::string& model_path, const InvarianceOptions& options, const Texts& texts,
+              const models::DecoderConfig& config, std::function<void(double)> progress)
+      : path_(model_path),
+        options_(options),
+        matrix_(texts, config.vocab_size),
+        progress_(std::move(progress)),
+        runs_(1 + static_cast<double>(options.ranks.size()) + (options.communicator ? 1 : 0)) {}
+
+  // False: a model of this size is not run on plain loops.
+  Result<bool> Run(const Choice& choice, InvarianceCombination* out) {
+    const EngineChoice engine{choice.dtype, choice.kv, choice.isa, 0};
+    FT_ASSIGN_OR_RETURN(const bool ran, OnRanks(engine, out));
+    if (!ran) return false;
+    for (const int ranks : options_.ranks) {
+      if (ranks == 1) continue;
+      FT_RETURN_IF_ERROR(parallel::RunRanks(ranks, [&](parallel::Communicator& communicator) -> Status {
+        if (communicator.rank() != 0) return engine::Follow(communicator);
+        EngineChoice cut = engine;
+        cut.communicator = &communicator;
+        const Result<bool> done = OnRanks(cut, out);
+        engine::EndRanks(communicator);
+        return done.status();
+      }));
+    }
+    if (options_.communicator) {
+      EngineChoice cut = engine;
+      cut.communicator = options_.communicator;
+      FT_RETURN_IF_ERROR(OnRanks(cut, out).status());
+    }
+    return true;
+  }
+
+ private:
+  Result<bool> OnRanks(const EngineChoice& choice, InvarianceCombination* out) {
+    const auto progress = [&](double part) {
+      if (progress_) progress_((done_ + part) / runs_);
+    };
+    FT_ASSIGN_OR_RETURN(const Setup setup,
+                        LoadSetup(path_, choice, [&](double part) { progress(0.1 * part); }));
+    if (options_.isas.empty() && choice.isa == "ref" && setup.model().FlopsPerToken(0) > kMostRefFlops)
+      return false;
+    out->isa = setup.used.isa;
+    out->type = setup.used.type;
+    out->kv = setup.used.kv;
+    FT_RETURN_IF_ERROR(matrix_.RunAll(
+        setup, options_.full, [&](double part) { progress(0.1 + 0.9 * part); }, out));
+    ++done_;
+    return true;
+  }
+
+  const std::string& path_;
+  const InvarianceOptions& options_;
+  Matrix matrix_;
+  std::function<void(double)> progress_;
+  double runs_, done_ = 0;
+};
+
+}  // namespace
 
 bool InvarianceReport::ok() const {
   int64_t comparisons = 0;
@@ -200,6 +277,11 @@ Result<InvarianceReport> VerifyInvariance(const std::string& model_path, const I
     if (text.empty()) return base::BadInput("a text without tokens cannot be compared");
   report.texts = static_cast<int64_t>(texts.size());
   for (const std::vector<int32_t>& text : texts) report.positions += static_cast<int64_t>(text.size());
+  report.ranks = {"1"};
+  for (const int ranks : options.ranks)
+    if (ranks != 1) report.ranks.push_back(fmt::format("{}", ranks));
+  if (options.communicator)
+    report.ranks.push_back(fmt::format("{} under mpirun", options.communicator->size()));
   for (const int threads : kThreads) report.threads.push_back(fmt::format("{}", threads));
   for (const char* name : kCompanyNames) report.batches.emplace_back(name);
   for (const int64_t chunk : kChunks) report.chunks.push_back(ChunkName(chunk));
@@ -212,17 +294,14 @@ Result<InvarianceReport> VerifyInvariance(const std::string& model_path, const I
         options.progress((static_cast<double>(i) + part) / static_cast<double>(choices.size()),
                          fmt::format("{}, {}, cache {}", choice.isa, choice.dtype, choice.kv));
     };
-    const EngineChoice engine{choice.dtype, choice.kv, choice.isa, 0};
-    FT_ASSIGN_OR_RETURN(const Setup setup,
-                        LoadSetup(model_path, engine, [&](double part) { progress(0.1 * part); }));
-    if (options.isas.empty() && choice.isa == "ref" && setup.model->FlopsPerToken(0) > kMostRefFlops) {
+    InvarianceCombination combination;
+    FT_ASSIGN_OR_RETURN(const bool ran,
+                        Combination(model_path, options, texts, config, progress).Run(choice, &combination));
+    if (!ran) {
       const std::string note = "ref: plain loops would take hours on a model of this size; --isa ref runs it";
       if (report.skipped.empty() || report.skipped.back() != note) report.skipped.push_back(note);
       continue;
     }
-    FT_ASSIGN_OR_RETURN(
-        InvarianceCombination combination,
-        InvarianceOfSetup(setup, texts, options.full, [&](double part) { progress(0.1 + 0.9 * part); }));
     report.combinations.push_back(std::move(combination));
   }
   return report;

@@ -32,6 +32,24 @@ TEST(VerifyInvariance, EveryVariantAndTypeOfATinyModel) {
   }
 }
 
+TEST(VerifyInvariance, EveryDegreeOfAModelOfSixSlices) {
+  InvarianceOptions options;
+  options.isas = {"ref"};
+  options.dtypes = {"f32"};
+  options.kvs = {"f32"};
+  options.ranks = {1, 2, 6};
+  options.sequences = RandomTexts(1, {1, 40}, 97);
+  auto report = VerifyInvariance(ParityFolder("llama_bias"), options);
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_TRUE(report->ok()) << Table(*report);
+  ASSERT_EQ(report->combinations.size(), 1u);
+  EXPECT_EQ(report->combinations[0].conditions, 14 + 2 * 15);
+  options.ranks = {3};
+  report = VerifyInvariance(ParityFolder("llama_bias"), options);
+  ASSERT_FALSE(report.ok());
+  EXPECT_NE(report.status().message().find("over 3 ranks, but over 1, 2, 6"), std::string::npos);
+}
+
 TEST(VerifyInvariance, MixedFilesHaveATypeOfTheirOwn) {
   InvarianceOptions options;
   options.isas = {"ref"};

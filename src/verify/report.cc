@@ -12,15 +12,16 @@ namespace {
 using nlohmann::ordered_json;
 
 ordered_json ToJson(const EngineUsed& used) {
-  return {{"model", used.model}, {"family", used.family}, {"isa", used.isa},
-          {"type", used.type},   {"kv", used.kv},         {"threads", used.threads}};
+  return {{"model", used.model}, {"family", used.family},   {"isa", used.isa},    {"type", used.type},
+          {"kv", used.kv},       {"threads", used.threads}, {"ranks", used.ranks}};
 }
 // JSON has no infinity.
 ordered_json Number(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json("inf"); }
 
 std::string Engine(const EngineUsed& used) {
-  return fmt::format("{} ({}), {} on {}, cache {}, {} thread{}\n", used.model, used.family, used.type,
-                     used.isa, used.kv, used.threads, used.threads == 1 ? "" : "s");
+  return fmt::format("{} ({}), {} on {}, cache {}, {}{} thread{}\n", used.model, used.family, used.type,
+                     used.isa, used.kv, used.ranks == 1 ? "" : fmt::format("{} ranks, ", used.ranks),
+                     used.threads, used.threads == 1 ? "" : "s");
 }
 std::string LayerName(int layer) { return layer < 0 ? "-" : fmt::format("{}", layer); }
 std::string Plural(int64_t n, const char* noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
@@ -111,8 +112,8 @@ std::string Table(const InvarianceReport& report) {
   std::string out = fmt::format("{} ({}), {} of {}, logits of {} tokens each, compared by memcmp\n",
                                 report.model, report.family, Plural(report.texts, "text"),
                                 Plural(report.positions, "position"), report.vocab_size);
-  out += fmt::format("threads {{{}}}; batch {{{}}}; prefill {{{}}}\n", join(report.threads),
-                     join(report.batches), join(report.chunks));
+  out += fmt::format("ranks {{{}}}; threads {{{}}}; batch {{{}}}; prefill {{{}}}\n", join(report.ranks),
+                     join(report.threads), join(report.batches), join(report.chunks));
   out += fmt::format("{:<11} {:<12} {:<6} {:>10} {:>12} {:>10} {:>10}\n", "isa", "type", "cache",
                      "conditions", "comparisons", "rows off", "bits off");
   int64_t comparisons = 0, bits = 0;
@@ -178,10 +179,10 @@ std::string Json(const AgainstReport& report) {
 
 std::string Json(const InvarianceReport& report) {
   ordered_json out = {
-      {"ok", report.ok()},         {"model", report.model},         {"family", report.family},
-      {"texts", report.texts},     {"positions", report.positions}, {"vocab_size", report.vocab_size},
-      {"threads", report.threads}, {"batches", report.batches},     {"chunks", report.chunks},
-      {"skipped", report.skipped}};
+      {"ok", report.ok()},       {"model", report.model},         {"family", report.family},
+      {"texts", report.texts},   {"positions", report.positions}, {"vocab_size", report.vocab_size},
+      {"ranks", report.ranks},   {"threads", report.threads},     {"batches", report.batches},
+      {"chunks", report.chunks}, {"skipped", report.skipped}};
   out["combinations"] = ordered_json::array();
   for (const InvarianceCombination& c : report.combinations)
     out["combinations"].push_back({{"isa", c.isa},

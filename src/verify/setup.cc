@@ -9,30 +9,41 @@ namespace fusiontree::verify {
 
 using base::Result;
 
+namespace {
+
+engine::EngineOptions OptionsOf(const EngineChoice& choice, const std::function<void(double)>& progress) {
+  engine::EngineOptions options;
+  options.dtype = choice.dtype;
+  options.kv = choice.kv;
+  options.isa = choice.isa;
+  options.threads = choice.threads;
+  options.communicator = choice.communicator;
+  options.progress = progress;
+  return options;
+}
+
+Result<Setup> SetupOf(const std::string& model_path, const EngineChoice& choice,
+                      Result<std::unique_ptr<engine::Runtime>> runtime) {
+  if (!runtime.ok()) return runtime.status();
+  FT_ASSIGN_OR_RETURN(const models::ModelOptions types, engine::ChooseTypes(choice.dtype, choice.kv));
+  Setup out{std::move(*runtime), types.compute, {}};
+  const models::Model& model = out.model();
+  out.used = {model_path,           model.config().family, out.context().kernels().name,
+              model.TypeName(),     model.CacheTypeName(), out.context().pool().size(),
+              out.context().ranks()};
+  return out;
+}
+
+}  // namespace
+
 Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
                         const std::function<void(double)>& progress) {
-  FT_ASSIGN_OR_RETURN(const kernels::Table* table, engine::ChooseTable(choice.isa));
-  return LoadSetup(model_path, choice, table, progress);
+  return SetupOf(model_path, choice, engine::MakeRuntime(model_path, OptionsOf(choice, progress)));
 }
 
 Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
                         const kernels::Table* table, const std::function<void(double)>& progress) {
-  FT_ASSIGN_OR_RETURN(models::ModelOptions options, engine::ChooseTypes(choice.dtype, choice.kv));
-  options.progress = progress;
-  FT_ASSIGN_OR_RETURN(const int threads, engine::ChooseThreads(choice.threads));
-  FT_ASSIGN_OR_RETURN(checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(model_path));
-  Setup out{std::move(checkpoint),
-            std::make_unique<base::ThreadPool>(threads),
-            nullptr,
-            nullptr,
-            options.compute,
-            {}};
-  out.context = std::make_unique<ops::Context>(out.pool.get(), table);
-  FT_ASSIGN_OR_RETURN(out.model, models::LoadModel(out.checkpoint, options, *out.context));
-  out.used = {
-      model_path, out.model->config().family, table->name, out.model->TypeName(), out.model->CacheTypeName(),
-      threads};
-  return out;
+  return SetupOf(model_path, choice, engine::MakeRuntime(model_path, OptionsOf(choice, progress), table));
 }
 
 std::vector<std::vector<int32_t>> RandomTexts(uint64_t seed, const std::vector<int64_t>& lengths,

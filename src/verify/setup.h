@@ -11,25 +11,26 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
+#include "engine/setup.h"
 #include "models/model.h"
 #include "ops/context.h"
 #include "verify/verify.h"
 
 namespace fusiontree::verify {
 
-// Members in the order in which they depend on one another.
 struct Setup {
-  checkpoint::Checkpoint checkpoint;
-  std::unique_ptr<base::ThreadPool> pool;
-  std::unique_ptr<ops::Context> context;
-  std::unique_ptr<models::Model> model;
+  std::unique_ptr<engine::Runtime> runtime;
   models::ComputeType compute;  // as asked for
   EngineUsed used;
+
+  const checkpoint::Checkpoint& checkpoint() const { return *runtime->checkpoint; }
+  ops::Context& context() const { return *runtime->context; }
+  const models::Model& model() const { return *runtime->model; }
 };
 
 base::Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
                               const std::function<void(double)>& progress);
-// The same on a given table, whatever choice.isa says; the table outlives the setup.
+// The same on a given table and one rank, whatever choice.isa says; the table outlives the setup.
 base::Result<Setup> LoadSetup(const std::string& model_path, const EngineChoice& choice,
                               const kernels::Table* table, const std::function<void(double)>& progress);
 

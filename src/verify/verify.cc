@@ -93,10 +93,10 @@ Status RunEngine(Setup* setup, const std::vector<std::vector<int32_t>>& texts, i
   if (chunk == 0)
     for (const std::vector<int32_t>& text : texts)
       options.chunk = std::max(options.chunk, static_cast<int64_t>(text.size()));
-  setup->context->set_probe(recorder);
-  const Status status = engine::ForcedRun(*setup->context, *setup->model, texts, options,
+  setup->context().set_probe(recorder);
+  const Status status = engine::ForcedRun(setup->context(), setup->model(), texts, options,
                                           [](int64_t, int64_t, const float*) { return OkStatus(); });
-  setup->context->set_probe(nullptr);
+  setup->context().set_probe(nullptr);
   return status;
 }
 
@@ -120,7 +120,7 @@ Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
   const auto progress = [&](double fraction, const std::string& what) {
     if (options.progress) options.progress(fraction, what);
   };
-  const models::DecoderConfig& config = setup->model->config();
+  const models::DecoderConfig& config = setup->model().config();
   std::vector<std::vector<int32_t>> texts = options.sequences;
   if (texts.empty()) {
     const int64_t most = config.max_positions;
@@ -138,7 +138,7 @@ Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
     FT_ASSIGN_OR_RETURN(reference, checkpoint::Checkpoint::Open(options.reference));
   }
   FT_ASSIGN_OR_RETURN(const Oracle oracle,
-                      Oracle::Open(reference ? &*reference : &setup->checkpoint, setup->used.threads));
+                      Oracle::Open(reference ? &*reference : &setup->checkpoint(), setup->used.threads));
   VerifyReport report;
   report.engine = setup->used;
   report.texts = static_cast<int64_t>(texts.size());
@@ -153,7 +153,7 @@ Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
   };
   const double layers = static_cast<double>(oracle.config().num_layers);
   const Status walked =
-      oracle.Walk(texts, values, PrecisionOf(setup->compute, *setup->model), [&](const OracleStep& step) {
+      oracle.Walk(texts, values, PrecisionOf(setup->compute, setup->model()), [&](const OracleStep& step) {
         report.operations.push_back(Compare(step, engine, texts));
         if (step.op == "logits") {
           const double deviation = Deviation(step.truth);

@@ -13,6 +13,10 @@
 
 #include "base/status.h"
 
+namespace fusiontree::parallel {
+class Communicator;
+}
+
 namespace fusiontree::verify {
 
 // Fraction done, 0..1, and what is being done.
@@ -20,10 +24,11 @@ using Progress = std::function<void(double fraction, const std::string& what)>;
 
 // How the engine is to be run.
 struct EngineChoice {
-  std::string dtype = "auto";  // auto, bf16, f32
-  std::string kv = "auto";     // auto, bf16, f32
-  std::string isa = "auto";    // auto, ref, avx2, avx512, avx512bf16, amx
-  int threads = 0;             // 0: one per available processor
+  std::string dtype = "auto";                      // auto, bf16, f32
+  std::string kv = "auto";                         // auto, bf16, f32
+  std::string isa = "auto";                        // auto, ref, avx2, avx512, avx512bf16, amx
+  int threads = 0;                                 // 0: one per available processor
+  parallel::Communicator* communicator = nullptr;  // ranks that run the engine; null: one rank
 };
 
 // How it was run.
@@ -31,6 +36,7 @@ struct EngineUsed {
   std::string model, family;
   std::string isa, type, kv;  // as chosen; type as Model::TypeName says it
   int threads = 0;
+  int ranks = 1;
 };
 
 // ---- Against the oracle ----
@@ -110,6 +116,8 @@ struct InvarianceOptions {
   std::vector<std::string> kvs;     // empty: bf16, f32
   std::vector<std::vector<int32_t>> sequences;  // empty: random texts of 1, 7, 17, 64, 65 and 150 tokens
   uint64_t seed = 1;
+  std::vector<int> ranks;                          // degrees, run as threads of this process, beside one rank
+  parallel::Communicator* communicator = nullptr;  // its number of ranks is run too
   bool full = false;  // every threads x batch x chunk; else a selection in which each pair of values meets
   Progress progress;
 };
@@ -127,7 +135,7 @@ struct InvarianceReport {
   std::string model, family;
   int64_t texts = 0, positions = 0;  // of one condition
   int64_t vocab_size = 0;
-  std::vector<std::string> threads, batches, chunks;  // the values that were combined
+  std::vector<std::string> ranks, threads, batches, chunks;  // the values that were combined
   std::vector<InvarianceCombination> combinations;
   std::vector<std::string> skipped;  // variants, and why
 

@@ -56,8 +56,8 @@ TEST_P(VerifyParity, EveryOperationIsWithinItsBound) {
       ASSERT_TRUE(report.ok()) << report.status().message();
       EXPECT_TRUE(report->ok()) << Table(*report, true);
       EXPECT_EQ(report->positions, 64);
-      const int64_t layers = setup->model->config().num_layers;
-      const int64_t per_layer = setup->model->config().qk_norm ? 13 : 11;
+      const int64_t layers = setup->model().config().num_layers;
+      const int64_t per_layer = setup->model().config().qk_norm ? 13 : 11;
       EXPECT_EQ(static_cast<int64_t>(report->operations.size()), 3 + layers * per_layer);
       if (setup->used.type == "f32" && report->engine.kv == "f32") {
         EXPECT_LT(report->logits_error, 1e-4);

@@ -19,17 +19,22 @@ bool ValidSlices(const DecoderConfig& c, int64_t s) {
 
 base::Result<DecoderConfig> FinishConfig(DecoderConfig c, int64_t override_slices) {
   constexpr int64_t kMost = 1 << 24;  // keeps every product of two sizes far below 2^63
-  for (int64_t size : {c.vocab_size, c.hidden_size, c.intermediate_size, c.num_heads, c.head_dim, c.max_positions})
-    if (size < 1 || size > kMost) return base::BadInput("config: a size of {} is out of range (1 to {})", size, kMost);
+  for (int64_t size :
+       {c.vocab_size, c.hidden_size, c.intermediate_size, c.num_heads, c.head_dim, c.max_positions})
+    if (size < 1 || size > kMost)
+      return base::BadInput("config: a size of {} is out of range (1 to {})", size, kMost);
   if (c.num_layers < 1 || c.num_layers > 4096)
     return base::BadInput("config: {} layers are out of range (1 to 4096)", c.num_layers);
   if (c.num_kv_heads < 1 || c.num_heads % c.num_kv_heads != 0)
-    return base::BadInput("config: {} attention heads cannot share {} key/value heads evenly", c.num_heads, c.num_kv_heads);
+    return base::BadInput("config: {} attention heads cannot share {} key/value heads evenly", c.num_heads,
+                          c.num_kv_heads);
   if (c.head_dim % 2 != 0 || c.head_dim > 256)
     return base::BadInput("config: a head size of {} is not supported (even, at most 256)", c.head_dim);
   if (c.num_heads / c.num_kv_heads > 64)
-    return base::BadInput("config: {} query heads for each key/value head are more than 64", c.num_heads / c.num_kv_heads);
-  if (!(c.norm_eps > 0.0) || c.norm_eps > 1.0) return base::BadInput("config: a norm epsilon of {} is out of range", c.norm_eps);
+    return base::BadInput("config: {} query heads for each key/value head are more than 64",
+                          c.num_heads / c.num_kv_heads);
+  if (!(c.norm_eps > 0.0) || c.norm_eps > 1.0)
+    return base::BadInput("config: a norm epsilon of {} is out of range", c.norm_eps);
   if (!(c.rope.theta > 0.0) || c.rope.theta > 1e15)
     return base::BadInput("config: a rope_theta of {} is out of range", c.rope.theta);
   if (!(c.rope.factor > 0.0) || c.rope.factor > 1e6)
@@ -38,10 +43,12 @@ base::Result<DecoderConfig> FinishConfig(DecoderConfig c, int64_t override_slice
   for (int64_t id : c.eos_ids)
     if (id < 0 || id >= c.vocab_size)
       return base::BadInput("config: eos_token_id {} is outside the vocabulary of {}", id, c.vocab_size);
-  if (c.bos_id >= c.vocab_size) return base::BadInput("config: bos_token_id {} is outside the vocabulary of {}", c.bos_id, c.vocab_size);
+  if (c.bos_id >= c.vocab_size)
+    return base::BadInput("config: bos_token_id {} is outside the vocabulary of {}", c.bos_id, c.vocab_size);
   if (override_slices != 0) {
     if (override_slices < 1 || override_slices > 8 || !ValidSlices(c, override_slices))
-      return base::BadInput("config: reduction_slices {} does not divide the heads and widths of this model", override_slices);
+      return base::BadInput("config: reduction_slices {} does not divide the heads and widths of this model",
+                            override_slices);
     c.reduction_slices = override_slices;
   } else {
     c.reduction_slices = 8;
@@ -67,8 +74,9 @@ std::vector<float> InverseFrequencies(const DecoderConfig& config) {
       if (wavelength > static_cast<float>(length / rope.low_freq_factor)) {
         f = f / static_cast<float>(rope.factor);
       } else if (wavelength >= static_cast<float>(length / rope.high_freq_factor)) {
-        const float smooth = (static_cast<float>(length) / wavelength - static_cast<float>(rope.low_freq_factor)) /
-                             static_cast<float>(rope.high_freq_factor - rope.low_freq_factor);
+        const float smooth =
+            (static_cast<float>(length) / wavelength - static_cast<float>(rope.low_freq_factor)) /
+            static_cast<float>(rope.high_freq_factor - rope.low_freq_factor);
         f = (1.0f - smooth) * f / static_cast<float>(rope.factor) + smooth * f;
       }
     }

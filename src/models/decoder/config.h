@@ -12,11 +12,12 @@ struct RopeConfig {
   enum class Scaling { kNone, kLinear, kLlama3 };
   double theta = 10000.0;
   Scaling scaling = Scaling::kNone;
-  double factor = 1.0;            // linear, llama3
-  double low_freq_factor = 1.0;   // llama3
-  double high_freq_factor = 4.0;  // llama3
+  double factor = 1.0;                   // linear, llama3
+  double low_freq_factor = 1.0;          // llama3
+  double high_freq_factor = 4.0;         // llama3
   int64_t original_max_position = 8192;  // llama3
-  std::vector<float> factors;     // GGUF's rope_freqs.weight, [d/2]: frequency i is divided by factors[i]; else empty
+  std::vector<float>
+      factors;  // GGUF's rope_freqs.weight, [d/2]: frequency i is divided by factors[i]; else empty
 };
 
 // h' = h + o_proj(attention(norm(h)));  h'' = h' + down_proj(silu(gate_proj(n)) * up_proj(n)), n = norm(h').
@@ -26,21 +27,21 @@ struct DecoderConfig {
   int64_t hidden_size = 0;        // H
   int64_t intermediate_size = 0;  // I
   int64_t num_layers = 0;
-  int64_t num_heads = 0;          // n_h
-  int64_t num_kv_heads = 0;       // n_kv, divides n_h; query head h uses KV head h * n_kv / n_h
-  int64_t head_dim = 0;           // d, even
-  int64_t max_positions = 0;      // longest context
-  double norm_eps = 1e-6;         // RMSNorm: x / sqrt(mean(x^2) + eps) * weight
+  int64_t num_heads = 0;      // n_h
+  int64_t num_kv_heads = 0;   // n_kv, divides n_h; query head h uses KV head h * n_kv / n_h
+  int64_t head_dim = 0;       // d, even
+  int64_t max_positions = 0;  // longest context
+  double norm_eps = 1e-6;     // RMSNorm: x / sqrt(mean(x^2) + eps) * weight
   bool tie_word_embeddings = false;
   bool qkv_bias = false;
   bool o_bias = false;
   bool mlp_bias = false;
-  bool qk_norm = false;           // RMSNorm over d of each query and key head, before RoPE
-  RopeConfig rope;                // half rotation
-  std::vector<int64_t> windows;   // per layer: 0 = sees all, W = sees itself and its W - 1 predecessors
-  int64_t reduction_slices = 1;   // S of rule R2
-  std::vector<int64_t> eos_ids;   // any of them ends a text; may be empty
-  int64_t bos_id = -1;            // -1: none
+  bool qk_norm = false;          // RMSNorm over d of each query and key head, before RoPE
+  RopeConfig rope;               // half rotation
+  std::vector<int64_t> windows;  // per layer: 0 = sees all, W = sees itself and its W - 1 predecessors
+  int64_t reduction_slices = 1;  // S of rule R2
+  std::vector<int64_t> eos_ids;  // any of them ends a text; may be empty
+  int64_t bos_id = -1;           // -1: none
 };
 
 }  // namespace fusiontree::models

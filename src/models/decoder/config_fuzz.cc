@@ -7,7 +7,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace fusiontree::models;
-  static const std::vector<const Family*> families = {&Qwen2Family(), &Qwen3Family(), &LlamaFamily(), &MistralFamily()};
+  static const std::vector<const Family*> families = {&Qwen2Family(), &Qwen3Family(), &LlamaFamily(),
+                                                      &MistralFamily()};
   const auto config = ReadJsonConfig({reinterpret_cast<const char*>(data), size}, families);
   if (!config.ok()) {
     if (config.status().message().empty()) std::abort();

@@ -1,11 +1,14 @@
 #include "models/decoder/model.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <map>
 
 #include "models/decoder/family.h"
 #include "models/decoder/weight_map.h"
 #include "nn/kv_view.h"
+#include "parallel/tree.h"
 
 namespace fusiontree::models {
 
@@ -14,13 +17,28 @@ struct DecoderModel::Plan {
   size_t qkv, o, gate_up, down;
 };
 
-DecoderModel::DecoderModel(const checkpoint::Checkpoint& checkpoint, DecoderConfig config, const ModelOptions& options,
-                           const kernels::Table& table)
-    : config_(std::move(config)), table_(table), store_(checkpoint, table, options.compute), cache_type_(options.cache) {}
+DecoderModel::DecoderModel(const checkpoint::Checkpoint& checkpoint, DecoderConfig config,
+                           const ModelOptions& options, const kernels::Table& table, Shard shard)
+    : config_(std::move(config)),
+      shard_(shard),
+      table_(table),
+      store_(checkpoint, table, options.compute, heads(), shard),
+      cache_type_(options.cache) {
+  for (int rank = 0; rank < shard.degree; ++rank)
+    vocabulary_.push_back(VocabularyRows(config_.vocab_size, {rank, shard.degree}));
+}
 
-base::Result<std::unique_ptr<Model>> DecoderModel::Load(const checkpoint::Checkpoint& checkpoint, DecoderConfig config,
-                                                        const ModelOptions& options, ops::Context& context) {
-  std::unique_ptr<DecoderModel> model(new DecoderModel(checkpoint, std::move(config), options, context.kernels()));
+base::Result<std::unique_ptr<Model>> DecoderModel::Load(const checkpoint::Checkpoint& checkpoint,
+                                                        DecoderConfig config, const ModelOptions& options,
+                                                        ops::Context& context) {
+  const Shard shard{context.ranks() > 1 ? context.communicator().rank() : 0, context.ranks()};
+  if (!parallel::ValidDegree(config.reduction_slices, shard.degree)) {
+    const std::vector<int64_t> valid = parallel::ValidDegrees(config.reduction_slices);
+    return base::BadInput("{}: this model cannot be cut over {} ranks, but over {}", checkpoint.path(),
+                          shard.degree, fmt::join(valid, ", "));
+  }
+  std::unique_ptr<DecoderModel> model(
+      new DecoderModel(checkpoint, std::move(config), options, context.kernels(), shard));
   FT_RETURN_IF_ERROR(model->Build(checkpoint, options, context));
   return std::unique_ptr<Model>(std::move(model));
 }
@@ -29,28 +47,33 @@ base::Result<DecoderModel::Plan> DecoderModel::AddLayer(const LayerRules& r) {
   const int64_t slices = config_.reduction_slices;
   Plan plan{};
   FT_ASSIGN_OR_RETURN(plan.input_norm, store_.AddVector(r.input_norm));
-  FT_ASSIGN_OR_RETURN(plan.qkv, store_.AddMatrix({r.q, r.k, r.v}, r.qkv_bias, WeightStore::Stack::kInOrder, 1));
+  FT_ASSIGN_OR_RETURN(plan.qkv,
+                      store_.AddMatrix({r.q, r.k, r.v}, r.qkv_bias, WeightStore::Stack::kInOrder, 1));
   if (!r.qk_norm.empty()) {
     FT_ASSIGN_OR_RETURN(plan.q_norm, store_.AddVector(r.qk_norm[0]));
     FT_ASSIGN_OR_RETURN(plan.k_norm, store_.AddVector(r.qk_norm[1]));
   }
   FT_ASSIGN_OR_RETURN(plan.o, store_.AddMatrix({r.o}, r.o_bias, WeightStore::Stack::kInOrder, slices));
   FT_ASSIGN_OR_RETURN(plan.post_norm, store_.AddVector(r.post_norm));
-  FT_ASSIGN_OR_RETURN(plan.gate_up, store_.AddMatrix({r.gate, r.up}, r.gate_up_bias, WeightStore::Stack::kAlternate, 1));
-  FT_ASSIGN_OR_RETURN(plan.down, store_.AddMatrix({r.down}, r.down_bias, WeightStore::Stack::kInOrder, slices));
+  FT_ASSIGN_OR_RETURN(plan.gate_up,
+                      store_.AddMatrix({r.gate, r.up}, r.gate_up_bias, WeightStore::Stack::kAlternate, 1));
+  FT_ASSIGN_OR_RETURN(plan.down,
+                      store_.AddMatrix({r.down}, r.down_bias, WeightStore::Stack::kInOrder, slices));
   return plan;
 }
 
 base::Status DecoderModel::Build(const checkpoint::Checkpoint& checkpoint, const ModelOptions& options,
                                  ops::Context& context) {
   const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
-  const DecoderRules rules = MakeDecoderRules(config_, gguf && (config_.family == "llama" || config_.family == "mistral"));
+  const DecoderRules rules = RulesOf(checkpoint, config_);
   std::vector<std::string> known = {"rope_freqs.weight"};
   if (config_.tie_word_embeddings && !gguf) {
     known.push_back("lm_head.weight");
     const checkpoint::TensorInfo* copy = checkpoint.Find("lm_head.weight");
     const checkpoint::TensorInfo* embedding = checkpoint.Find(rules.embedding.name);
-    if (copy && embedding) FT_RETURN_IF_ERROR(RequireEqual(checkpoint, *embedding, *copy));
+    if (copy && embedding)
+      FT_RETURN_IF_ERROR(
+          RequireEqual(checkpoint, *embedding, *copy, vocabulary_[static_cast<size_t>(shard_.rank)]));
   }
   FT_RETURN_IF_ERROR(RefuseLeftovers(checkpoint, rules.All(), known));
 
@@ -74,7 +97,8 @@ base::Status DecoderModel::Build(const checkpoint::Checkpoint& checkpoint, const
   MakeCacheLayout();
   inverse_frequencies_ = InverseFrequencies(config_);
   final_norm_ = store_.vector(final_norm);
-  for (int64_t i = 0; i < config_.num_layers; ++i) layers_.push_back(MakeLayer(plans[static_cast<size_t>(i)], i));
+  for (int64_t i = 0; i < config_.num_layers; ++i)
+    layers_.push_back(MakeLayer(plans[static_cast<size_t>(i)], i));
   return base::OkStatus();
 }
 
@@ -93,9 +117,17 @@ DecoderModel::Layer DecoderModel::MakeLayer(const Plan& plan, int64_t index) {
     a.k_norm = store_.vector(plan.k_norm);
   }
   a.norm_eps = eps;
-  a.shape = {attention_kind_, config_.num_heads, config_.num_kv_heads, config_.head_dim,
-             config_.windows[static_cast<size_t>(index)]};
-  layer.mlp = {store_.matrix(plan.gate_up), store_.matrix(plan.down)};
+  const int64_t d = config_.head_dim, group = config_.num_heads / config_.num_kv_heads;
+  const base::Range q = QueryHeads(heads(), shard_), kv = KvHeads(heads(), shard_);
+  a.shape = {
+      attention_kind_, q.end - q.begin, kv.end - kv.begin, d, config_.windows[static_cast<size_t>(index)],
+      group,           q.begin % group};
+  a.q_part = {{q.begin * d, q.end * d}, config_.num_heads * d};
+  a.kv_part = {{kv.begin * d, kv.end * d}, config_.num_kv_heads * d};
+  const int64_t width = config_.intermediate_size / shard_.degree;
+  layer.mlp = {store_.matrix(plan.gate_up),
+               store_.matrix(plan.down),
+               {{shard_.rank * width, (shard_.rank + 1) * width}, config_.intermediate_size}};
   for (size_t g = 0; g < layout_.groups.size(); ++g) {
     const std::vector<int>& members = layout_.groups[g].layers;
     const auto found = std::find(members.begin(), members.end(), static_cast<int>(index));
@@ -114,7 +146,8 @@ void DecoderModel::MakeCacheLayout() {
     by_window[window].layers.push_back(static_cast<int>(i));
   }
   for (auto& [window, group] : by_window) layout_.groups.push_back(std::move(group));
-  layout_.kv_heads = config_.num_kv_heads;
+  const base::Range kv = KvHeads(heads(), shard_);
+  layout_.kv_heads = kv.end - kv.begin;
   layout_.block_bytes = table_.attention[attention_kind_].block_bytes(config_.head_dim);
 }
 
@@ -122,7 +155,8 @@ std::string DecoderModel::TypeName() const {
   static const char* const kNames[] = {"bf16", "bf16 in f32", "f16 in f32", "f32"};
   std::string name;
   for (const Layer& layer : layers_) {
-    for (const ops::Matrix* m : {&layer.attention.qkv, &layer.attention.o, &layer.mlp.gate_up, &layer.mlp.down}) {
+    for (const ops::Matrix* m :
+         {&layer.attention.qkv, &layer.attention.o, &layer.mlp.gate_up, &layer.mlp.down}) {
       if (name.empty()) name = kNames[m->kind];
       if (name != kNames[m->kind]) return "mixed";
     }
@@ -130,7 +164,9 @@ std::string DecoderModel::TypeName() const {
   return name;
 }
 
-std::string DecoderModel::CacheTypeName() const { return attention_kind_ == kernels::kAttentionBf16 ? "bf16" : "f32"; }
+std::string DecoderModel::CacheTypeName() const {
+  return attention_kind_ == kernels::kAttentionBf16 ? "bf16" : "f32";
+}
 
 size_t DecoderModel::streamed_bytes() const {
   return head_ == embedding_ ? store_.bytes() : store_.bytes() - store_.MatrixBytes(embedding_);
@@ -138,7 +174,8 @@ size_t DecoderModel::streamed_bytes() const {
 
 double DecoderModel::FlopsPerToken(int64_t context) const {
   const DecoderConfig& c = config_;
-  const double q = static_cast<double>(c.num_heads * c.head_dim), kv = static_cast<double>(c.num_kv_heads * c.head_dim);
+  const double q = static_cast<double>(c.num_heads * c.head_dim),
+               kv = static_cast<double>(c.num_kv_heads * c.head_dim);
   const double h = static_cast<double>(c.hidden_size), i = static_cast<double>(c.intermediate_size);
   double flops = 0.0;
   for (int64_t window : c.windows) {
@@ -153,10 +190,12 @@ double DecoderModel::HeadFlops() const {
 }
 
 std::unique_ptr<cache::SequenceState> DecoderModel::NewSequence(cache::BlockPool* pool) const {
-  return std::make_unique<cache::SequenceState>(pool, table_.attention[attention_kind_].clear_from, config_.head_dim);
+  return std::make_unique<cache::SequenceState>(pool, table_.attention[attention_kind_].clear_from,
+                                                config_.head_dim);
 }
 
-void DecoderModel::Forward(ops::Context& context, const cache::Batch& batch, float* hidden, uint8_t* row_ok) const {
+void DecoderModel::Forward(ops::Context& context, const cache::Batch& batch, float* hidden,
+                           uint8_t* row_ok) const {
   const int64_t rows = batch.rows(), stride = hidden_stride();
   const float eps = static_cast<float>(config_.norm_eps);
   std::fill(row_ok, row_ok + rows, uint8_t{1});
@@ -179,23 +218,30 @@ void DecoderModel::Forward(ops::Context& context, const cache::Batch& batch, flo
     for (const ops::Matrix* m : {&layer.attention.qkv, &layer.mlp.gate_up})
       row_bytes = std::max(row_bytes, table_.matrix[m->kind].rows_bytes(rows, m->k, m->slices));
   void* packed = context.arena().Take(row_bytes);
-  std::map<std::pair<int, int>, std::pair<nn::AttentionSpace, nn::MlpSpace>> spaces;  // by the kinds of o and down
+  std::map<std::pair<int, int>, std::pair<nn::AttentionSpace, nn::MlpSpace>>
+      spaces;  // by the kinds of o and down
 
-  ops::Embed(context, store_.matrix(embedding_), batch.ids.data(), rows, x, stride);
+  nn::VocabParallelEmbedding(context, store_.matrix(embedding_), vocabulary_, batch.ids.data(), rows, x,
+                             stride);
   probe(-1, "embed", x);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const int number = static_cast<int>(i);
     auto [space, fresh] = spaces.try_emplace({layer.attention.o.kind, layer.mlp.down.kind});
     if (fresh)
-      space->second = {nn::TakeAttentionSpace(context, rows, layer.attention), nn::TakeMlpSpace(context, rows, layer.mlp)};
+      space->second = {nn::TakeAttentionSpace(context, rows, layer.attention),
+                       nn::TakeMlpSpace(context, rows, layer.mlp)};
 
-    ops::Rows in = ops::NormRows(context, x, stride, rows, layer.input_norm, eps, layer.attention.qkv, packed, normed, row_ok);
+    ops::Rows in = ops::NormRows(context, x, stride, rows, layer.input_norm, eps, layer.attention.qkv, packed,
+                                 normed, row_ok);
     probe(number, "input_norm", normed);
-    const std::vector<ops::KvSpan> spans = nn::SpansOfLayer(batch, layout_, layer.group, layer.layer_in_group);
-    nn::RunAttention(context, layer.attention, space->second.first, in, spans, angles, number, x, stride, row_ok);
+    const std::vector<ops::KvSpan> spans =
+        nn::SpansOfLayer(batch, layout_, layer.group, layer.layer_in_group);
+    nn::RunAttention(context, layer.attention, space->second.first, in, spans, angles, number, x, stride,
+                     row_ok);
     probe(number, "o_proj", x);
-    in = ops::NormRows(context, x, stride, rows, layer.post_norm, eps, layer.mlp.gate_up, packed, normed, row_ok);
+    in = ops::NormRows(context, x, stride, rows, layer.post_norm, eps, layer.mlp.gate_up, packed, normed,
+                       row_ok);
     probe(number, "post_norm", normed);
     nn::RunMlp(context, layer.mlp, space->second.second, in, number, x, stride);
     probe(number, "down_proj", x);
@@ -212,9 +258,11 @@ void DecoderModel::Head(ops::Context& context, const float* hidden, const int64_
   float* chosen = context.arena().TakeArray<float>(count * stride);
   for (int64_t i = 0; i < count; ++i) std::copy_n(hidden + rows[i] * stride, stride, chosen + i * stride);
   const ops::Matrix& head = store_.matrix(head_);
-  const ops::Rows packed = ops::PackRows(context, chosen, stride, count, head, ops::TakeRows(context, count, head));
-  ops::Matmul(context, packed, head, kernels::kStore, logits, logits_stride());
-  if (context.probe()) context.probe()->Observe(-1, "logits", logits, count, config_.vocab_size, logits_stride());
+  const ops::Rows packed =
+      ops::PackRows(context, chosen, stride, count, head, ops::TakeRows(context, count, head));
+  nn::VocabParallelHead(context, packed, head, vocabulary_, logits, logits_stride());
+  if (context.probe() && shard_.rank == 0)
+    context.probe()->Observe(-1, "logits", logits, count, config_.vocab_size, logits_stride());
 }
 
 }  // namespace fusiontree::models

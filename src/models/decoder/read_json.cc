@@ -1,50 +1,186 @@
-// config.json of the decoder families: the common keys, and the lists of keys that must be neutral or do not matter.
-// docs/models.md explains every one.
-#include "models/decoder/read_config.h"
-
+// config.json of the decoder families: the common keys, and the lists of keys that must be neutral or do not
+// matter. docs/models.md explains every one.
 #include <array>
+
+#include "models/decoder/read_config.h"
 
 namespace fusiontree::models {
 namespace {
 
 // A value other than null, false, 0, "", [] or {} would change the function.
-constexpr const char* kMustBeNeutral[] = {
-    "rope_interleaved", "rope_interleave", "qk_norm", "use_qk_norm", "qk_layernorm", "quantization_config",
-    "compression_config", "quantization", "per_layer_config", "num_experts", "num_local_experts", "n_routed_experts",
-    "num_experts_per_tok", "moe_intermediate_size", "decoder_sparse_step", "mlp_only_layers",
-    "shared_expert_intermediate_size", "text_config", "vision_config", "audio_config", "thinker_config",
-    "attn_logit_softcapping", "final_logit_softcapping", "logit_softcap", "attn_softcap", "final_logit_softcap",
-    "no_rope_layers", "no_rope_layer_interval", "nope_layer_interval", "attention_chunk_size",
-    "attn_temperature_tuning", "layer_norm_type", "norm_type", "parallel_residual", "use_parallel_residual",
-    "block_types", "num_nextn_predict_layers", "mtp_layer_types", "use_mrope", "mrope_section", "use_dynamic_ntk",
-    "use_logn_attn", "use_alibi", "alibi", "rope_local_base_freq", "use_qkv_bias", "use_bias", "bias", "o_bias",
-    "lm_head_bias", "add_cross_attention", "is_encoder_decoder", "tie_encoder_decoder", "cross_attention_hidden_size",
-    "encoder", "decoder", "pruned_heads"};
+constexpr const char* kMustBeNeutral[] = {"rope_interleaved",
+                                          "rope_interleave",
+                                          "qk_norm",
+                                          "use_qk_norm",
+                                          "qk_layernorm",
+                                          "quantization_config",
+                                          "compression_config",
+                                          "quantization",
+                                          "per_layer_config",
+                                          "num_experts",
+                                          "num_local_experts",
+                                          "n_routed_experts",
+                                          "num_experts_per_tok",
+                                          "moe_intermediate_size",
+                                          "decoder_sparse_step",
+                                          "mlp_only_layers",
+                                          "shared_expert_intermediate_size",
+                                          "text_config",
+                                          "vision_config",
+                                          "audio_config",
+                                          "thinker_config",
+                                          "attn_logit_softcapping",
+                                          "final_logit_softcapping",
+                                          "logit_softcap",
+                                          "attn_softcap",
+                                          "final_logit_softcap",
+                                          "no_rope_layers",
+                                          "no_rope_layer_interval",
+                                          "nope_layer_interval",
+                                          "attention_chunk_size",
+                                          "attn_temperature_tuning",
+                                          "layer_norm_type",
+                                          "norm_type",
+                                          "parallel_residual",
+                                          "use_parallel_residual",
+                                          "block_types",
+                                          "num_nextn_predict_layers",
+                                          "mtp_layer_types",
+                                          "use_mrope",
+                                          "mrope_section",
+                                          "use_dynamic_ntk",
+                                          "use_logn_attn",
+                                          "use_alibi",
+                                          "alibi",
+                                          "rope_local_base_freq",
+                                          "use_qkv_bias",
+                                          "use_bias",
+                                          "bias",
+                                          "o_bias",
+                                          "lm_head_bias",
+                                          "add_cross_attention",
+                                          "is_encoder_decoder",
+                                          "tie_encoder_decoder",
+                                          "cross_attention_hidden_size",
+                                          "encoder",
+                                          "decoder",
+                                          "pruned_heads"};
 // The same, where 1 is neutral too: factors.
-constexpr const char* kMustBeOne[] = {
-    "partial_rotary_factor", "rotary_pct", "rope_pct", "rope_ratio", "embedding_multiplier", "residual_multiplier",
-    "attention_multiplier", "logits_scaling", "logit_scale", "scale_emb", "scale_depth", "dim_model_base",
-    "embedding_scale", "query_pre_attn_scalar", "attention_scale"};
+constexpr const char* kMustBeOne[] = {"partial_rotary_factor",
+                                      "rotary_pct",
+                                      "rope_pct",
+                                      "rope_ratio",
+                                      "embedding_multiplier",
+                                      "residual_multiplier",
+                                      "attention_multiplier",
+                                      "logits_scaling",
+                                      "logit_scale",
+                                      "scale_emb",
+                                      "scale_depth",
+                                      "dim_model_base",
+                                      "embedding_scale",
+                                      "query_pre_attn_scalar",
+                                      "attention_scale"};
 // Book-keeping of Transformers and of training, and generation parameters (generation_config.json has them).
-constexpr const char* kIgnored[] = {
-    "transformers_version", "name_or_path", "attn_implementation", "auto_map", "custom_pipelines", "is_llama_config",
-    "tokenizer_class", "prefix", "task_specific_params", "finetuning_task", "id2label", "label2id", "num_labels",
-    "problem_type", "return_dict", "use_return_dict", "return_dict_in_generate", "output_attentions",
-    "output_hidden_states", "output_scores", "torchscript", "use_bfloat16", "tf_legacy_loss",
-    "chunk_size_feed_forward", "is_decoder", "use_cache", "initializer_range", "attention_dropout", "attn_pdrop",
-    "resid_pdrop", "embd_pdrop", "hidden_dropout", "dropout", "classifier_dropout", "residual_dropout",
-    "embedding_dropout", "gradient_checkpointing", "use_flash_attn", "use_flash_attention", "use_cache_quantization",
-    "use_cache_kernel", "pretraining_tp", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id",
-    "mask_token_id", "decoder_start_token_id", "vocab_type", "model_max_length", "max_sequence_length", "max_seq_len",
-    "seq_length", "tokenizer_model_max_length", "unsloth_version", "unsloth_fixed", "bos_token", "eos_token",
-    "pad_token", "neftune_alpha", "transformers.js_config", "base_model_name", "model_name", "license",
-    "tie_last_hidden_states", "torch_dtype", "dtype", "assistant_confidence_threshold", "assistant_lookbehind",
-    "bad_words_ids", "begin_suppress_tokens", "diversity_penalty", "do_sample", "early_stopping",
-    "encoder_no_repeat_ngram_size", "encoder_repetition_penalty", "epsilon_cutoff", "eta_cutoff",
-    "exponential_decay_length_penalty", "forced_bos_token_id", "forced_eos_token_id", "length_penalty", "max_length",
-    "max_new_tokens", "min_length", "no_repeat_ngram_size", "num_assistant_tokens", "num_assistant_tokens_schedule",
-    "num_beam_groups", "num_beams", "num_return_sequences", "remove_invalid_values", "repetition_penalty",
-    "suppress_tokens", "target_lookbehind", "temperature", "top_k", "top_p", "typical_p"};
+constexpr const char* kIgnored[] = {"transformers_version",
+                                    "name_or_path",
+                                    "attn_implementation",
+                                    "auto_map",
+                                    "custom_pipelines",
+                                    "is_llama_config",
+                                    "tokenizer_class",
+                                    "prefix",
+                                    "task_specific_params",
+                                    "finetuning_task",
+                                    "id2label",
+                                    "label2id",
+                                    "num_labels",
+                                    "problem_type",
+                                    "return_dict",
+                                    "use_return_dict",
+                                    "return_dict_in_generate",
+                                    "output_attentions",
+                                    "output_hidden_states",
+                                    "output_scores",
+                                    "torchscript",
+                                    "use_bfloat16",
+                                    "tf_legacy_loss",
+                                    "chunk_size_feed_forward",
+                                    "is_decoder",
+                                    "use_cache",
+                                    "initializer_range",
+                                    "attention_dropout",
+                                    "attn_pdrop",
+                                    "resid_pdrop",
+                                    "embd_pdrop",
+                                    "hidden_dropout",
+                                    "dropout",
+                                    "classifier_dropout",
+                                    "residual_dropout",
+                                    "embedding_dropout",
+                                    "gradient_checkpointing",
+                                    "use_flash_attn",
+                                    "use_flash_attention",
+                                    "use_cache_quantization",
+                                    "use_cache_kernel",
+                                    "pretraining_tp",
+                                    "pad_token_id",
+                                    "unk_token_id",
+                                    "sep_token_id",
+                                    "cls_token_id",
+                                    "mask_token_id",
+                                    "decoder_start_token_id",
+                                    "vocab_type",
+                                    "model_max_length",
+                                    "max_sequence_length",
+                                    "max_seq_len",
+                                    "seq_length",
+                                    "tokenizer_model_max_length",
+                                    "unsloth_version",
+                                    "unsloth_fixed",
+                                    "bos_token",
+                                    "eos_token",
+                                    "pad_token",
+                                    "neftune_alpha",
+                                    "transformers.js_config",
+                                    "base_model_name",
+                                    "model_name",
+                                    "license",
+                                    "tie_last_hidden_states",
+                                    "torch_dtype",
+                                    "dtype",
+                                    "assistant_confidence_threshold",
+                                    "assistant_lookbehind",
+                                    "bad_words_ids",
+                                    "begin_suppress_tokens",
+                                    "diversity_penalty",
+                                    "do_sample",
+                                    "early_stopping",
+                                    "encoder_no_repeat_ngram_size",
+                                    "encoder_repetition_penalty",
+                                    "epsilon_cutoff",
+                                    "eta_cutoff",
+                                    "exponential_decay_length_penalty",
+                                    "forced_bos_token_id",
+                                    "forced_eos_token_id",
+                                    "length_penalty",
+                                    "max_length",
+                                    "max_new_tokens",
+                                    "min_length",
+                                    "no_repeat_ngram_size",
+                                    "num_assistant_tokens",
+                                    "num_assistant_tokens_schedule",
+                                    "num_beam_groups",
+                                    "num_beams",
+                                    "num_return_sequences",
+                                    "remove_invalid_values",
+                                    "repetition_penalty",
+                                    "suppress_tokens",
+                                    "target_lookbehind",
+                                    "temperature",
+                                    "top_k",
+                                    "top_p",
+                                    "typical_p"};
 
 base::Status ReadRopeObject(ConfigObject& rope, DecoderConfig* config) {
   FT_ASSIGN_OR_RETURN(std::string type, rope.StringOr("rope_type", ""));
@@ -59,7 +195,8 @@ base::Status ReadRopeObject(ConfigObject& rope, DecoderConfig* config) {
     return rope.RefuseUnknown();
   }
   if (type != "linear" && type != "llama3")
-    return base::BadInput("{}: rope scaling of type \"{}\" is not supported (default, linear, llama3 are)", rope.where(), type);
+    return base::BadInput("{}: rope scaling of type \"{}\" is not supported (default, linear, llama3 are)",
+                          rope.where(), type);
   if (!rope.Has("factor")) return base::BadInput("{}: \"factor\" is missing", rope.where());
   FT_ASSIGN_OR_RETURN(config->rope.factor, rope.NumberOr("factor", 1.0));
   if (type == "linear") {
@@ -71,9 +208,11 @@ base::Status ReadRopeObject(ConfigObject& rope, DecoderConfig* config) {
     if (!rope.Has(key)) return base::BadInput("{}: \"{}\" is missing", rope.where(), key);
   FT_ASSIGN_OR_RETURN(config->rope.low_freq_factor, rope.NumberOr("low_freq_factor", 1.0));
   FT_ASSIGN_OR_RETURN(config->rope.high_freq_factor, rope.NumberOr("high_freq_factor", 4.0));
-  if (!(config->rope.low_freq_factor > 0.0) || !(config->rope.high_freq_factor > config->rope.low_freq_factor))
-    return base::BadInput("{}: \"low_freq_factor\" {} and \"high_freq_factor\" {} must satisfy 0 < low < high", rope.where(),
-                          config->rope.low_freq_factor, config->rope.high_freq_factor);
+  if (!(config->rope.low_freq_factor > 0.0) ||
+      !(config->rope.high_freq_factor > config->rope.low_freq_factor))
+    return base::BadInput(
+        "{}: \"low_freq_factor\" {} and \"high_freq_factor\" {} must satisfy 0 < low < high", rope.where(),
+        config->rope.low_freq_factor, config->rope.high_freq_factor);
   FT_ASSIGN_OR_RETURN(config->rope.original_max_position,
                       rope.PositiveOr("original_max_position_embeddings", config->max_positions));
   return rope.RefuseUnknown();
@@ -91,8 +230,9 @@ base::Status ReadRope(ConfigObject& json, DecoderConfig* config) {
       return base::BadInput("{}: \"rope_scaling\" and \"rope_parameters\" differ", json.where());
   }
   if (config->rope.scaling == RopeConfig::Scaling::kLlama3) {
-    FT_ASSIGN_OR_RETURN(config->rope.original_max_position,
-                        json.PositiveOr("original_max_position_embeddings", config->rope.original_max_position));
+    FT_ASSIGN_OR_RETURN(
+        config->rope.original_max_position,
+        json.PositiveOr("original_max_position_embeddings", config->rope.original_max_position));
   } else {
     FT_RETURN_IF_ERROR(json.RequireNeutral("original_max_position_embeddings", false));
   }
@@ -108,10 +248,11 @@ base::Result<const Family*> FindFamily(ConfigObject& json, const std::vector<con
   for (const Family* family : families) {
     known += (known.empty() ? "" : ", ") + std::string(family->model_type);
     bool listed = architectures.empty();
-    for (const char* name : family->architectures) listed = listed || (architectures.size() == 1 && architectures[0] == name);
+    for (const char* name : family->architectures)
+      listed = listed || (architectures.size() == 1 && architectures[0] == name);
     if (type == family->model_type && !listed)
-      return base::BadInput("{}: \"architectures\" names {}, but only {} of a {} model is supported", json.where(),
-                            architectures[0], family->architectures[0], type);
+      return base::BadInput("{}: \"architectures\" names {}, but only {} of a {} model is supported",
+                            json.where(), architectures[0], family->architectures[0], type);
     if (type == family->model_type || (type.empty() && listed)) return family;
   }
   return base::BadInput("{}: the model type \"{}\" is not supported (supported: {})", json.where(),
@@ -120,7 +261,8 @@ base::Result<const Family*> FindFamily(ConfigObject& json, const std::vector<con
 
 }  // namespace
 
-base::Result<DecoderConfig> ReadJsonConfig(std::string_view text, const std::vector<const Family*>& families) {
+base::Result<DecoderConfig> ReadJsonConfig(std::string_view text,
+                                           const std::vector<const Family*>& families) {
   FT_ASSIGN_OR_RETURN(ConfigObject json, ConfigObject::Parse(text, "config.json"));
   FT_ASSIGN_OR_RETURN(const Family* family, FindFamily(json, families));
   DecoderConfig c;
@@ -129,24 +271,31 @@ base::Result<DecoderConfig> ReadJsonConfig(std::string_view text, const std::vec
   FT_ASSIGN_OR_RETURN(c.hidden_size, json.Positive("hidden_size"));
   FT_ASSIGN_OR_RETURN(c.intermediate_size, json.Positive("intermediate_size"));
   FT_ASSIGN_OR_RETURN(c.num_layers, json.Positive("num_hidden_layers"));
-  if (c.num_layers > 4096) return base::BadInput("config.json: \"num_hidden_layers\" {} is more than 4096", c.num_layers);
+  if (c.num_layers > 4096)
+    return base::BadInput("config.json: \"num_hidden_layers\" {} is more than 4096", c.num_layers);
   FT_ASSIGN_OR_RETURN(c.num_heads, json.Positive("num_attention_heads"));
-  if (family->requires_kv_heads && !json.IsNull("num_key_value_heads")) FT_RETURN_IF_ERROR(json.Positive("num_key_value_heads").status());
+  if (family->requires_kv_heads && !json.IsNull("num_key_value_heads"))
+    FT_RETURN_IF_ERROR(json.Positive("num_key_value_heads").status());
   FT_ASSIGN_OR_RETURN(c.num_kv_heads, json.PositiveOr("num_key_value_heads", c.num_heads));
   if (json.Has("head_dim")) {
     FT_ASSIGN_OR_RETURN(c.head_dim, json.Positive("head_dim"));
   } else {
     if (c.hidden_size % c.num_heads != 0 && c.family != "qwen3")
-      return base::BadInput("config.json: \"hidden_size\" {} does not divide into {} heads", c.hidden_size, c.num_heads);
+      return base::BadInput("config.json: \"hidden_size\" {} does not divide into {} heads", c.hidden_size,
+                            c.num_heads);
     c.head_dim = c.hidden_size / c.num_heads;
   }
-  FT_ASSIGN_OR_RETURN(c.max_positions, json.PositiveOr("max_position_embeddings", family->default_max_positions));
+  FT_ASSIGN_OR_RETURN(c.max_positions,
+                      json.PositiveOr("max_position_embeddings", family->default_max_positions));
   FT_ASSIGN_OR_RETURN(c.norm_eps, json.NumberOr("rms_norm_eps", 1e-6));
   FT_ASSIGN_OR_RETURN(c.tie_word_embeddings, json.BoolOr("tie_word_embeddings", false));
   FT_ASSIGN_OR_RETURN(c.eos_ids, json.IntsOr("eos_token_id"));
   const bool llama_defaults = c.family == "llama" || c.family == "mistral";
-  if (c.eos_ids.empty() && llama_defaults && !json.IsNull("eos_token_id") && c.vocab_size > 2) c.eos_ids = {2};
-  FT_ASSIGN_OR_RETURN(c.bos_id, json.IntOr("bos_token_id", llama_defaults && !json.IsNull("bos_token_id") && c.vocab_size > 1 ? 1 : -1));
+  if (c.eos_ids.empty() && llama_defaults && !json.IsNull("eos_token_id") && c.vocab_size > 2)
+    c.eos_ids = {2};
+  FT_ASSIGN_OR_RETURN(
+      c.bos_id, json.IntOr("bos_token_id",
+                           llama_defaults && !json.IsNull("bos_token_id") && c.vocab_size > 1 ? 1 : -1));
   FT_RETURN_IF_ERROR(ReadRope(json, &c));
   for (const char* key : {"hidden_act", "hidden_activation"}) {
     FT_ASSIGN_OR_RETURN(const std::string activation, json.StringOr(key, "silu"));

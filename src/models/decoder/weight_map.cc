@@ -7,7 +7,8 @@ namespace {
 
 LayerRules MakeLayer(const DecoderConfig& c, int64_t layer, bool interleaved) {
   const std::string hf = fmt::format("model.layers.{}.", layer), gguf = fmt::format("blk.{}.", layer);
-  const int64_t h = c.hidden_size, q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim, i = c.intermediate_size;
+  const int64_t h = c.hidden_size, q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim,
+                i = c.intermediate_size;
   const int64_t head = interleaved ? c.head_dim : 0;
   LayerRules r;
   r.input_norm = {hf + "input_layernorm.weight", gguf + "attn_norm.weight", {h}};
@@ -39,12 +40,18 @@ LayerRules MakeLayer(const DecoderConfig& c, int64_t layer, bool interleaved) {
 
 DecoderRules MakeDecoderRules(const DecoderConfig& c, bool interleaved) {
   DecoderRules rules;
-  rules.embedding = {"model.embed_tokens.weight", "token_embd.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary};
+  rules.embedding = {
+      "model.embed_tokens.weight", "token_embd.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary};
   rules.final_norm = {"model.norm.weight", "output_norm.weight", {c.hidden_size}};
   if (!c.tie_word_embeddings)
     rules.head = {{"lm_head.weight", "output.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary}};
   for (int64_t i = 0; i < c.num_layers; ++i) rules.layers.push_back(MakeLayer(c, i, interleaved));
   return rules;
+}
+
+DecoderRules RulesOf(const checkpoint::Checkpoint& checkpoint, const DecoderConfig& config) {
+  const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
+  return MakeDecoderRules(config, gguf && config.family == "llama");
 }
 
 std::vector<TensorRule> DecoderRules::All() const {
@@ -53,7 +60,8 @@ std::vector<TensorRule> DecoderRules::All() const {
   add(head);
   for (const LayerRules& r : layers) {
     add({r.input_norm, r.post_norm, r.q, r.k, r.v, r.o, r.gate, r.up, r.down});
-    for (const auto* optional : {&r.qkv_bias, &r.o_bias, &r.qk_norm, &r.gate_up_bias, &r.down_bias}) add(*optional);
+    for (const auto* optional : {&r.qkv_bias, &r.o_bias, &r.qk_norm, &r.gate_up_bias, &r.down_bias})
+      add(*optional);
   }
   return all;
 }

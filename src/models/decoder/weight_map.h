@@ -29,6 +29,8 @@ struct DecoderRules {
 
 // `interleaved`: the GGUF file comes from llama.cpp's "llama" converter, which interleaves q and k rows.
 DecoderRules MakeDecoderRules(const DecoderConfig& config, bool interleaved);
+// Those of a checkpoint's format.
+DecoderRules RulesOf(const checkpoint::Checkpoint& checkpoint, const DecoderConfig& config);
 
 }  // namespace fusiontree::models
 

@@ -13,7 +13,8 @@ base::Status Read(ConfigObject& json, DecoderConfig* config) {
   FT_ASSIGN_OR_RETURN(const std::vector<std::string> types, json.StringsOr("layer_types"));
   for (const std::string& type : types)
     if (type != "full_attention")
-      return base::BadInput("{}: \"layer_types\" names \"{}\", which Llama does not have", json.where(), type);
+      return base::BadInput("{}: \"layer_types\" names \"{}\", which Llama does not have", json.where(),
+                            type);
   return base::OkStatus();
 }
 
@@ -22,7 +23,8 @@ base::Status ReadGguf(const checkpoint::Metadata&, DecoderConfig*) { return base
 }  // namespace
 
 const Family& LlamaFamily() {
-  static const Family family = {"llama", {"LlamaForCausalLM", "LLaMAForCausalLM"}, "llama", 2048, false, Read, ReadGguf};
+  static const Family family = {"llama", {"LlamaForCausalLM", "LLaMAForCausalLM"}, "llama", 2048, false, Read,
+                                ReadGguf};
   return family;
 }
 

@@ -13,7 +13,8 @@ base::Status Read(ConfigObject& json, DecoderConfig* config) {
   FT_ASSIGN_OR_RETURN(const std::vector<std::string> types, json.StringsOr("layer_types"));
   for (const std::string& type : types)
     if (type != (none ? "full_attention" : "sliding_attention"))
-      return base::BadInput("{}: \"layer_types\" names \"{}\", which contradicts \"sliding_window\"", json.where(), type);
+      return base::BadInput("{}: \"layer_types\" names \"{}\", which contradicts \"sliding_window\"",
+                            json.where(), type);
   return base::OkStatus();
 }
 

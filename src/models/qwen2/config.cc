@@ -6,7 +6,9 @@ namespace {
 
 base::Status Read(ConfigObject& json, DecoderConfig* config) {
   FT_ASSIGN_OR_RETURN(const bool bias, json.BoolOr("attention_bias", true));
-  if (!bias) return base::BadInput("{}: \"attention_bias\" is false, but Qwen2 always has q, k and v biases", json.where());
+  if (!bias)
+    return base::BadInput("{}: \"attention_bias\" is false, but Qwen2 always has q, k and v biases",
+                          json.where());
   FT_RETURN_IF_ERROR(json.BoolOr("qkv_bias", true).status());
   FT_RETURN_IF_ERROR(json.RequireNeutral("mlp_bias", false));
   config->qkv_bias = true;
@@ -33,16 +35,19 @@ base::Status ReadQwenWindows(ConfigObject& json, DecoderConfig* config) {
   FT_ASSIGN_OR_RETURN(const std::vector<std::string> types, json.StringsOr("layer_types"));
   const size_t layers = static_cast<size_t>(config->num_layers);
   if (!types.empty() && types.size() != layers)
-    return base::BadInput("{}: \"layer_types\" has {} entries for {} layers", json.where(), types.size(), layers);
+    return base::BadInput("{}: \"layer_types\" has {} entries for {} layers", json.where(), types.size(),
+                          layers);
   config->windows.assign(layers, 0);
   for (size_t i = 0; i < layers; ++i) {
     bool slides = use && !none && static_cast<int64_t>(i) >= full_layers;
     if (!types.empty()) {
       if (types[i] != "full_attention" && types[i] != "sliding_attention")
-        return base::BadInput("{}: \"layer_types\" names \"{}\", which is not supported", json.where(), types[i]);
+        return base::BadInput("{}: \"layer_types\" names \"{}\", which is not supported", json.where(),
+                              types[i]);
       slides = types[i] == "sliding_attention";
       if (slides && (!use || none))
-        return base::BadInput("{}: \"layer_types\" has sliding layers, but sliding windows are switched off", json.where());
+        return base::BadInput("{}: \"layer_types\" has sliding layers, but sliding windows are switched off",
+                              json.where());
     }
     if (slides) config->windows[i] = window;
   }

@@ -5,7 +5,8 @@ namespace fusiontree::models {
 namespace {
 
 base::Status Read(ConfigObject& json, DecoderConfig* config) {
-  if (json.IsNull("head_dim")) return base::BadInput("{}: \"head_dim\" is null, but Qwen3 needs one", json.where());
+  if (json.IsNull("head_dim"))
+    return base::BadInput("{}: \"head_dim\" is null, but Qwen3 needs one", json.where());
   if (!json.Has("head_dim")) config->head_dim = 128;
   FT_ASSIGN_OR_RETURN(config->qkv_bias, json.BoolOr("attention_bias", false));
   FT_RETURN_IF_ERROR(json.RequireNeutral("qkv_bias", false));

@@ -1,0 +1,204 @@
+// A model cut over ranks gives the bits of one rank (R2): every family and option of testdata/parity, every
+// valid degree, as threads of this process.
+#include "engine/ranks.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "engine/forced_run.h"
+#include "kernels/table.h"
+#include "models/decoder/weight_map.h"
+#include "models/distributed.h"
+#include "models/sharding.h"
+#include "parallel/local.h"
+#include "parallel/tree.h"
+
+namespace fusiontree::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using Texts = std::vector<std::vector<int32_t>>;
+
+std::vector<std::string> Models() {
+  std::vector<std::string> models;
+  for (const auto& entry : fs::directory_iterator(fs::path(FUSIONTREE_TESTDATA) / "parity"))
+    if (entry.is_directory()) models.push_back(entry.path().filename());
+  std::sort(models.begin(), models.end());
+  return models;
+}
+
+struct Schedule {
+  int threads;
+  bool together;
+  int64_t chunk;
+};
+
+base::Status Logits(Runtime& runtime, const Texts& texts, const Schedule& schedule, std::vector<float>* out) {
+  const int64_t vocab = runtime.model->config().vocab_size;
+  std::vector<size_t> first = {0};
+  for (const auto& text : texts) first.push_back(first.back() + text.size());
+  out->assign(first.back() * static_cast<size_t>(vocab), 0);
+  ForcedOptions options;
+  options.chunk = schedule.chunk;
+  options.together = schedule.together;
+  return ForcedRun(*runtime.context, *runtime.model, texts, options,
+                   [&](int64_t text, int64_t position, const float* row) {
+                     const size_t at = first[static_cast<size_t>(text)] + static_cast<size_t>(position);
+                     std::copy_n(row, vocab, out->begin() + static_cast<int64_t>(at) * vocab);
+                     return base::OkStatus();
+                   });
+}
+
+class Ranks : public testing::TestWithParam<std::string> {
+ protected:
+  std::string path() const { return (fs::path(FUSIONTREE_TESTDATA) / "parity" / GetParam()).string(); }
+  static Texts TextsOf(int64_t vocab) {
+    Texts texts(3);
+    const size_t lengths[] = {70, 1, 17};
+    for (size_t t = 0; t < texts.size(); ++t)
+      for (size_t i = 0; i < lengths[t]; ++i)
+        texts[t].push_back(static_cast<int32_t>((i * 37 + t * 11 + 5) % static_cast<size_t>(vocab)));
+    return texts;
+  }
+};
+
+TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) {
+  for (const char* dtype : {"f32", "bf16"}) {
+    EngineOptions options;
+    options.isa = "ref";
+    options.dtype = dtype;
+    options.threads = 1;
+    auto one = MakeRuntime(path(), options);
+    ASSERT_TRUE(one.ok()) << one.status().message();
+    const Texts texts = TextsOf((*one)->model->config().vocab_size);
+    std::vector<float> expected;
+    ASSERT_TRUE(Logits(**one, texts, {1, true, 512}, &expected).ok());
+    for (const int64_t degree : parallel::ValidDegrees((*one)->model->config().reduction_slices)) {
+      if (degree == 1) continue;
+      for (const Schedule& schedule :
+           {Schedule{1, true, 512}, Schedule{2, false, 16}, Schedule{1, true, 1}}) {
+        const base::Status status = parallel::RunRanks(
+            static_cast<int>(degree), [&](parallel::Communicator& communicator) -> base::Status {
+              if (communicator.rank() != 0) return Follow(communicator);
+              EngineOptions cut = options;
+              cut.communicator = &communicator;
+              cut.threads = schedule.threads;
+              std::vector<float> got;
+              {
+                FT_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, MakeRuntime(path(), cut));
+                FT_RETURN_IF_ERROR(Logits(*runtime, texts, schedule, &got));
+              }
+              EndRanks(communicator);
+              EXPECT_EQ(std::memcmp(got.data(), expected.data(), expected.size() * sizeof(float)), 0)
+                  << dtype << ", " << degree << " ranks, chunks of " << schedule.chunk;
+              return base::OkStatus();
+            });
+        EXPECT_TRUE(status.ok()) << status.message();
+      }
+    }
+  }
+}
+
+// Each rank asks the file for what it owns, whatever the format: q and k rows of llama.cpp's files in whole
+// heads.
+TEST_P(Ranks, EachReadsItsOwnBytes) {
+  const fs::path gguf = fs::path(FUSIONTREE_TESTDATA) / "gguf" / (GetParam() + ".gguf");
+  std::vector<std::string> paths = {path()};
+  if (fs::exists(gguf)) paths.push_back(gguf.string());
+  for (const std::string& file : paths) {
+    auto checkpoint = checkpoint::Checkpoint::Open(file);
+    ASSERT_TRUE(checkpoint.ok());
+    auto config = models::ReadConfig(*checkpoint);
+    ASSERT_TRUE(config.ok());
+    for (const int64_t degree : parallel::ValidDegrees(config->reduction_slices)) {
+      std::vector<uint64_t> read(static_cast<size_t>(degree)), owned(read.size());
+      const base::Status status =
+          parallel::RunRanks(static_cast<int>(degree), [&](parallel::Communicator& communicator) {
+            const models::Shard shard{communicator.rank(), communicator.size()};
+            const size_t rank = static_cast<size_t>(shard.rank);
+            FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint own, checkpoint::Checkpoint::Open(file));
+            for (const models::TensorRule& rule : models::RulesOf(own, *config).All()) {
+              FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(own, rule));
+              owned[rank] += models::OwnedBytes(
+                  *info, models::OwnedPart(rule, {config->num_heads, config->num_kv_heads}, shard));
+            }
+            const checkpoint::TensorInfo* tied = own.Find("lm_head.weight");
+            if (tied && config->tie_word_embeddings) {  // it and the embedding are compared
+              const base::Range rows = models::VocabularyRows(config->vocab_size, shard);
+              owned[rank] += 2 * models::OwnedBytes(*tied, {rows, {0, config->hidden_size}});
+            }
+            base::ThreadPool pool(1);
+            ops::Context context(&pool, kernels::RefTable(), &communicator);
+            const uint64_t before = own.bytes_read();
+            const auto model = models::LoadModel(own, {}, context);
+            read[rank] = own.bytes_read() - before;
+            return model.status();
+          });
+      ASSERT_TRUE(status.ok()) << status.message();
+      for (size_t rank = 0; rank < read.size(); ++rank) {
+        EXPECT_GE(read[rank], owned[rank]) << file << ", rank " << rank << " of " << degree;
+        EXPECT_LE(static_cast<double>(read[rank]), 1.1 * static_cast<double>(owned[rank]))
+            << file << ", rank " << rank << " of " << degree;
+      }
+    }
+  }
+}
+
+TEST(RanksErrors, NameTheDegreeTheFileAndTheRank) {
+  const std::string parity = (fs::path(FUSIONTREE_TESTDATA) / "parity").string() + "/";
+  const auto load = [&](int ranks, const std::function<void(int, std::string*, EngineOptions*)>& choose) {
+    return parallel::RunRanks(ranks, [&](parallel::Communicator& communicator) -> base::Status {
+      EngineOptions options;
+      options.communicator = &communicator;
+      options.threads = 1;
+      std::string model = parity + "llama_bias";
+      choose(communicator.rank(), &model, &options);
+      FT_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, LoadShard(model, options));
+      if (communicator.rank() == 0) return base::OkStatus();
+      return models::FollowModel(*runtime->model, *runtime->context,
+                                 [](const parallel::Record&) { return base::Failed("unexpected"); });
+    });
+  };
+  const auto message = [&](int ranks, const std::function<void(int, std::string*, EngineOptions*)>& choose) {
+    const base::Status status = load(ranks, choose);
+    EXPECT_FALSE(status.ok());
+    return status.ok() ? "" : status.message();
+  };
+  EXPECT_TRUE(load(2, [](int, std::string*, EngineOptions*) {}).ok());
+  EXPECT_NE(message(3, [](int, std::string*, EngineOptions*) {})
+                .find("cannot be cut over 3 ranks, but over 1, 2, 6"),
+            std::string::npos);
+  EXPECT_NE(message(2,
+                    [&](int rank, std::string* model, EngineOptions*) {
+                      if (rank == 1) *model = parity + "qwen3";
+                    })
+                .find("rank 1 finds another checkpoint than rank 0"),
+            std::string::npos);
+  EXPECT_NE(message(2,
+                    [&](int rank, std::string* model, EngineOptions*) {
+                      if (rank == 1) *model = parity + "nothing_here";
+                    })
+                .find("rank 1: "),
+            std::string::npos);
+  EXPECT_NE(message(2,
+                    [&](int rank, std::string*, EngineOptions* options) {
+                      if (rank == 1) options->dtype = "f32";
+                    })
+                .find("rank 1 has another numerics policy than rank 0"),
+            std::string::npos);
+  EXPECT_NE(message(2,
+                    [&](int rank, std::string*, EngineOptions* options) {
+                      if (rank == 1) options->threads = 1000;
+                    })
+                .find("rank 1: 1000 threads"),
+            std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Ranks, testing::ValuesIn(Models()),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace fusiontree::engine

@@ -1,0 +1,16 @@
+#include <cstdlib>
+
+#include "parallel/mpi.h"
+
+namespace fusiontree::parallel {
+
+bool LaunchedByMpi() {
+  // Open MPI; MPICH, Intel MPI and srun; MVAPICH.
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr && std::strtol(value, nullptr, 10) > 1) return true;
+  }
+  return false;
+}
+
+}  // namespace fusiontree::parallel
