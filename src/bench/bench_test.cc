@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
 
+#include "bench/exchange_bench.h"
 #include "bench/limits.h"
 #include "bench/model_bench.h"
 #include "bench/peaks.h"
 #include "kernels/cpu.h"
+#include "parallel/local.h"
 
 namespace fusiontree::bench {
 namespace {
@@ -72,6 +74,31 @@ TEST(Limits, AreMeasuredOrSaidToBeMissing) {
   EXPECT_GT(limits->bandwidth, 0);
   EXPECT_EQ(limits->peaks.size(), 4u);
   for (const Peak& peak : limits->peaks) EXPECT_NE(peak.flops > 0, !peak.missing.empty()) << peak.name;
+}
+
+TEST(Exchange, TheFitFindsTheLineThatMadeTheTimes) {
+  std::vector<ExchangeTime> times;
+  for (const double bytes : {256.0, 4096.0, 1e6, 4e6}) times.push_back({0, bytes, 3e-6 + bytes / 8e9});
+  const ExchangeFit fit = FitExchange(times);
+  EXPECT_NEAR(fit.latency, 3e-6, 1e-9);
+  EXPECT_NEAR(fit.bytes_per_second, 8e9, 1e6);
+  EXPECT_LT(fit.worst, 1e-6);
+}
+
+TEST(Exchange, IsMeasuredOnEveryRankAndLimitsAreSummed) {
+  double one = 0;
+  EXPECT_TRUE(parallel::RunRanks(2, [&](parallel::Communicator& communicator) -> base::Status {
+                FT_ASSIGN_OR_RETURN(const ExchangeFit fit, MeasureExchange(communicator));
+                EXPECT_GT(fit.times.back().seconds, 0);
+                EXPECT_EQ(fit.times.back().bytes, 4.0 * 1048576);
+                base::ThreadPool pool(1);
+                FT_ASSIGN_OR_RETURN(const Limits limits,
+                                    MeasureLimitsOnRanks(communicator, pool, size_t{1} << 22));
+                EXPECT_EQ(limits.threads, 2);
+                if (communicator.rank() == 0) one = limits.bandwidth;
+                return base::OkStatus();
+              }).ok());
+  EXPECT_GT(one, 0);
 }
 
 }  // namespace

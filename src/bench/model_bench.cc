@@ -96,17 +96,28 @@ class Runner {
   std::vector<std::vector<int32_t>> next_;
 };
 
-// What the ranks said to each other since `before`, for each of `times`.
-parallel::Traffic TrafficSince(const ops::Context& context, const parallel::Traffic& before, size_t times) {
-  if (context.ranks() == 1) return {};
-  const parallel::Traffic now = context.communicator().traffic();
-  const int64_t n = static_cast<int64_t>(times);
-  return {(now.operations - before.operations) / n, (now.bytes - before.bytes) / n,
-          (now.seconds - before.seconds) / static_cast<double>(n)};
-}
-parallel::Traffic TrafficNow(const ops::Context& context) {
-  return context.ranks() == 1 ? parallel::Traffic() : context.communicator().traffic();
-}
+// What the ranks said to each other in each repetition: the median.
+class TrafficLog {
+ public:
+  explicit TrafficLog(const ops::Context& context) : context_(context), last_(Now()) {}
+  void Add() {
+    const parallel::Traffic now = Now();
+    operations_ = now.operations - last_.operations;
+    bytes_ = now.bytes - last_.bytes;
+    seconds_.push_back(now.seconds - last_.seconds);
+    last_ = now;
+  }
+  parallel::Traffic Each() const { return {operations_, bytes_, Median(seconds_)}; }
+
+ private:
+  parallel::Traffic Now() const {
+    return context_.ranks() == 1 ? parallel::Traffic() : context_.communicator().traffic();
+  }
+  const ops::Context& context_;
+  parallel::Traffic last_;
+  int64_t operations_ = 0, bytes_ = 0;  // the same in each
+  std::vector<double> seconds_;
+};
 
 bool Bf16Products(const models::Model& model) { return model.TypeName() == "bf16"; }
 
@@ -121,20 +132,20 @@ base::Result<Measurement> MeasurePrefill(ops::Context& context, const models::Mo
   Runner runner(context, model, 2 * model.cache_layout().SequenceBytes(tokens));
   const std::vector<std::vector<int32_t>> prompt = {Ids(tokens, model.config().vocab_size, tokens)};
   std::vector<double> times;
-  const parallel::Traffic before = TrafficNow(context);
+  TrafficLog traffic(context);
   const double begin = Now();
   while (times.size() < 3 || Now() - begin < plan.seconds) {
     runner.Start(1);
     const double start = Now();
     FT_RETURN_IF_ERROR(runner.Prefill(prompt, plan.chunk));
     times.push_back(Now() - start);
+    traffic.Add();
   }
-  const parallel::Traffic traffic = TrafficSince(context, before, times.size());
   // The first run pays for memory that the later ones find there.
   times.erase(times.begin());
   Measurement m{.what = fmt::format("prefill {}", tokens), .seconds = Median(times)};
   m.tokens = static_cast<double>(tokens);
-  m.traffic = traffic;
+  m.traffic = traffic.Each();
   m.flops = PrefillFlops(model, tokens);
   return m;
 }
@@ -153,7 +164,7 @@ base::Result<Measurement> MeasureDecode(ops::Context& context, const models::Mod
   FT_RETURN_IF_ERROR(runner.Prefill(prompts, std::max<int64_t>(1, plan.chunk / batch)));
   FT_RETURN_IF_ERROR(runner.Step(std::vector<std::vector<int32_t>>(runner.next()), true));
   std::vector<double> times;
-  const parallel::Traffic before = TrafficNow(context);
+  TrafficLog traffic(context);
   const double begin = Now();
   for (int64_t position = prompt + 1; position < longest; ++position) {
     const int64_t done = static_cast<int64_t>(times.size());
@@ -162,11 +173,12 @@ base::Result<Measurement> MeasureDecode(ops::Context& context, const models::Mod
     const double start = Now();
     FT_RETURN_IF_ERROR(runner.Step(next, true));
     times.push_back(Now() - start);
+    traffic.Add();
   }
   if (times.empty()) return base::BadInput("the model's context of {} is too short to decode", longest);
   Measurement m{.what = fmt::format("decode x{}", batch), .seconds = Median(times)};
   m.tokens = static_cast<double>(batch);
-  m.traffic = TrafficSince(context, before, times.size());
+  m.traffic = traffic.Each();
   m.flops = m.tokens * (model.FlopsPerToken(prompt) + model.HeadFlops());
   m.bytes = static_cast<double>(model.streamed_bytes()) +
             m.tokens * static_cast<double>(context.ranks()) *

@@ -31,7 +31,7 @@ struct Measurement {
   double tokens = 0, flops = 0, bytes = 0;  // of one prefill or step: made, computed, read at least
   double limit = 0;                         // tokens per second that the machine's limits allow
   std::string bound_by;                     // "arithmetic" or "bandwidth"
-  parallel::Traffic traffic;                // of one prefill or step on several ranks: the mean
+  parallel::Traffic traffic;                // of one prefill or step on several ranks: the median
   double ratio() const { return limit > 0 ? tokens_per_second / limit : 0; }
 };
 

@@ -13,6 +13,7 @@
 #include "base/progress.h"
 #include "bench/limits.h"
 #include "bench/model_bench.h"
+#include "cli/bench_ranks.h"
 #include "cli/command.h"
 #include "cli/files.h"
 #include "cli/model_flags.h"
@@ -27,9 +28,8 @@ extern char** environ;
 namespace fusiontree::cli {
 namespace {
 
-constexpr size_t kBandwidthBytes = size_t{512} << 20;  // beyond every cache
-constexpr int64_t kFirstPrompt = 16;                   // tokens before the first one is timed
-constexpr int kStarts = 3;                             // of the process, the quickest counts
+constexpr int64_t kFirstPrompt = 16;  // tokens before the first one is timed
+constexpr int kStarts = 3;            // of the process, the quickest counts
 constexpr int kBarWidth = 32;
 
 struct FirstToken {
@@ -43,20 +43,6 @@ double PeakResidentBytes() {
   for (std::string line; std::getline(file, line);)
     if (line.rfind("VmHWM:", 0) == 0) return std::strtod(line.c_str() + 6, nullptr) * 1024;
   return 0;
-}
-
-constexpr const char* kLimitsTask = "limits";
-
-// On every rank: the limits of all together; `out` is filled where it is given.
-engine::RankTasks BenchTasks(bench::Limits* out) {
-  return {{kLimitsTask, [out](parallel::Communicator& communicator, int64_t threads) -> base::Status {
-             const int share = engine::SharedThreads(communicator);
-             base::ThreadPool pool(threads > 0 ? static_cast<int>(threads) : share);
-             FT_ASSIGN_OR_RETURN(const bench::Limits limits,
-                                 bench::MeasureLimitsOnRanks(communicator, pool, kBandwidthBytes));
-             if (out) *out = limits;
-             return base::OkStatus();
-           }}};
 }
 
 class Bench : public Command {
@@ -105,6 +91,9 @@ class Bench : public Command {
     plan.progress = [&measuring](double fraction) { measuring.Update(fraction); };
     FT_ASSIGN_OR_RETURN(const std::vector<bench::Measurement> results,
                         bench::MeasureModel(*runtime->context, *runtime->model, plan, &limits));
+    if (flags_.communicator) {
+      FT_ASSIGN_OR_RETURN(exchange_, ExchangeOnRanks(*flags_.communicator));
+    }
     measuring.Finish();
     return WriteOutput(json_ ? AsJson(*runtime, limits, results, first)
                              : AsText(*runtime, limits, results, first));
@@ -117,10 +106,7 @@ class Bench : public Command {
       base::ThreadPool pool(threads);
       return bench::MeasureLimits(pool, kBandwidthBytes, nullptr);
     }
-    bench::Limits limits;
-    FT_RETURN_IF_ERROR(
-        engine::RunOnAllRanks(*flags_.communicator, BenchTasks(&limits), kLimitsTask, flags_.threads));
-    return limits;
+    return LimitsOnRanks(*flags_.communicator, flags_.threads);
   }
 
   base::Status RunFirstToken() {
@@ -225,7 +211,7 @@ class Bench : public Command {
       table.Row(row);
     }
     text += table.Text();
-    if (ranks) return text;
+    if (ranks) return text + ExchangeText(exchange_);
     text += fmt::format(
         "\nfirst token {} after the start of the process ({} tokens of prompt); peak memory {}, {:.2f} of "
         "the weights\n",
@@ -272,20 +258,31 @@ class Bench : public Command {
           .Number(m.ratio())
           .Key("bound_by")
           .Text(m.bound_by)
+          .Key("communication_seconds")
+          .Number(m.traffic.seconds)
+          .Key("received_bytes")
+          .Integer(m.traffic.bytes)
           .EndObject();
-    json.EndArray().Key("first_token_seconds").Number(first.seconds);
-    json.Key("peak_resident_bytes").Number(first.peak_bytes).EndObject();
+    json.EndArray();
+    if (flags_.communicator) {
+      json.Key("ranks").Integer(flags_.communicator->size()).Key("exchange").BeginObject();
+      json.Key("latency_seconds").Number(exchange_.latency);
+      json.Key("bytes_per_second").Number(exchange_.bytes_per_second).EndObject();
+    } else {
+      json.Key("first_token_seconds").Number(first.seconds);
+      json.Key("peak_resident_bytes").Number(first.peak_bytes);
+    }
+    json.EndObject();
     return json.text() + "\n";
   }
 
   ModelFlags flags_;
+  bench::ExchangeFit exchange_;  // on several ranks
   std::optional<double> seconds_;
   bool first_token_ = false, json_ = false;
 };
 
 }  // namespace
-
-engine::RankTasks BenchRankTasks() { return BenchTasks(nullptr); }
 
 std::unique_ptr<Command> NewBench() { return std::make_unique<Bench>(); }
 
