@@ -25,14 +25,16 @@ struct Plan {
 };
 
 struct Measurement {
-  std::string what;    // "prefill 512", "decode x16"
-  double seconds = 0;  // of one prefill or one decode step: the median
-  double tokens_per_second = 0;
+  std::string what;                         // "prefill 512", "decode x16"
+  double seconds = 0;                       // of one prefill or one decode step: the median
+  double best_seconds = 0;                  // the quickest
+  double tokens_per_second = 0;             // from the median
   double tokens = 0, flops = 0, bytes = 0;  // of one prefill or step: made, computed, read at least
   double limit = 0;                         // tokens per second that the machine's limits allow
   std::string bound_by;                     // "arithmetic" or "bandwidth"
   parallel::Traffic traffic;                // of one prefill or step on several ranks: the median
-  double ratio() const { return limit > 0 ? tokens_per_second / limit : 0; }
+  // The quickest against the most that the machine showed: both without what other work took away.
+  double ratio() const { return limit > 0 && best_seconds > 0 ? tokens / best_seconds / limit : 0; }
 };
 
 // Prefill counts 2 operations for each matrix parameter a row uses, causal attention, and the head for one

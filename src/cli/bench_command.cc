@@ -194,15 +194,20 @@ class Bench : public Command {
                     report::Bytes(static_cast<double>(model.weight_bytes())),
                     report::Bytes(static_cast<double>(model.streamed_bytes())));
     const bool ranks = flags_.communicator != nullptr;
-    std::vector<std::string> header = {"measured", "tok/s", "limit", "ratio", "", "bound by"};
+    std::vector<std::string> header = {"measured", "tok/s", "best", "limit", "best of limit", "", "bound by"};
     if (ranks) header.insert(header.end(), {"in communication", "exchanges", "received"});
     report::Table table(header);
     for (const bench::Measurement& m : results) {
       const std::string limit = m.limit > 0 ? fmt::format("{:.1f}", m.limit) : "-";
       const std::string ratio = m.limit > 0 ? fmt::format("{:.2f}", m.ratio()) : "-";
       const std::string bar = m.limit > 0 ? report::Bar(m.ratio(), 1, kBarWidth) : "";
-      std::vector<std::string> row = {
-          m.what, fmt::format("{:.1f}", m.tokens_per_second), limit, ratio, bar, m.bound_by};
+      std::vector<std::string> row = {m.what,
+                                      fmt::format("{:.1f}", m.tokens_per_second),
+                                      fmt::format("{:.1f}", m.tokens / m.best_seconds),
+                                      limit,
+                                      ratio,
+                                      bar,
+                                      m.bound_by};
       if (ranks)
         row.insert(row.end(), {fmt::format("{} ({:.0f}%)", report::Seconds(m.traffic.seconds),
                                            100 * m.traffic.seconds / m.seconds),
@@ -252,6 +257,8 @@ class Bench : public Command {
           .Number(m.seconds)
           .Key("tokens_per_second")
           .Number(m.tokens_per_second)
+          .Key("best_tokens_per_second")
+          .Number(m.tokens / m.best_seconds)
           .Key("limit")
           .Number(m.limit)
           .Key("ratio")
