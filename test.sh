@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds and runs the tests: release (everything), check (clang: unit tests under ASan and UBSan, fuzzers for 30 s each)
+# Builds and runs the tests: release (everything), check (clang: all but the real model under ASan and UBSan, fuzzers for 30 s each)
 # and tsan (the threaded folders under TSan). --preset NAME runs one of them. Safe to repeat.
 set -eu
 cd "$(dirname "$0")"
