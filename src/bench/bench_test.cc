@@ -69,7 +69,7 @@ TEST(Limits, AreTheMostThatWasSeen) {
 
 TEST(Limits, AreMeasuredOrSaidToBeMissing) {
   base::ThreadPool pool(2);
-  const auto limits = MeasureLimits(pool, size_t{4} << 20, nullptr);
+  const auto limits = MeasureLimits(pool, size_t{4} << 20);
   ASSERT_TRUE(limits.ok());
   EXPECT_GT(limits->bandwidth, 0);
   EXPECT_EQ(limits->peaks.size(), 4u);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <functional>
 
 #include "bench/peaks.h"
 #include "kernels/cpu.h"
@@ -108,14 +109,12 @@ void Limits::Raise(const Limits& other) {
 namespace {
 
 // `meet` is called before each part.
-base::Result<Limits> Measure(base::ThreadPool& pool, size_t buffer_bytes,
-                             const std::function<void(double)>& progress, const std::function<void()>& meet) {
+base::Result<Limits> Measure(base::ThreadPool& pool, size_t buffer_bytes, const std::function<void()>& meet) {
   Limits limits;
   limits.processor = ProcessorName();
   limits.threads = pool.size();
   meet();
   FT_ASSIGN_OR_RETURN(limits.bandwidth, MeasureBandwidth(pool, buffer_bytes));
-  if (progress) progress(0.6);
   const kernels::Cpu& cpu = kernels::ThisCpu();
   struct Entry {
     const char* name;
@@ -135,21 +134,19 @@ base::Result<Limits> Measure(base::ThreadPool& pool, size_t buffer_bytes,
     else
       peak.missing = "this processor does not have it";
     limits.peaks.push_back(std::move(peak));
-    if (progress) progress(0.6 + 0.1 * static_cast<double>(limits.peaks.size()));
   }
   return limits;
 }
 
 }  // namespace
 
-base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes,
-                                   const std::function<void(double)>& progress) {
-  return Measure(pool, buffer_bytes, progress, [] {});
+base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes) {
+  return Measure(pool, buffer_bytes, [] {});
 }
 
 base::Result<Limits> MeasureLimitsOnRanks(parallel::Communicator& communicator, base::ThreadPool& pool,
                                           size_t buffer_bytes) {
-  base::Result<Limits> mine = Measure(pool, buffer_bytes, nullptr, [&] { communicator.Barrier(); });
+  base::Result<Limits> mine = Measure(pool, buffer_bytes, [&] { communicator.Barrier(); });
   if (!mine.ok()) communicator.Fail(mine.status());
   // The peaks are the same list everywhere.
   std::vector<double> values = {mine.ok() ? mine->bandwidth : 0, static_cast<double>(pool.size())};

@@ -2,7 +2,6 @@
 #ifndef FUSIONTREE_BENCH_LIMITS_H_
 #define FUSIONTREE_BENCH_LIMITS_H_
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,8 +33,7 @@ struct Limits {
 
 // Bandwidth over `buffer_bytes` of memory (1 GB where nothing else is said), each peak for a fraction of a
 // second; the best of several tries, because other work on the machine only ever takes away.
-base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes,
-                                   const std::function<void(double)>& progress);
+base::Result<Limits> MeasureLimits(base::ThreadPool& pool, size_t buffer_bytes);
 // The sum over ranks, each of which calls this with a pool of its own; all measure the same thing at the same
 // time.
 base::Result<Limits> MeasureLimitsOnRanks(parallel::Communicator& communicator, base::ThreadPool& pool,

@@ -104,7 +104,7 @@ class Bench : public Command {
     if (flags_.communicator == nullptr) {
       FT_ASSIGN_OR_RETURN(const int threads, engine::ChooseThreads(static_cast<int>(flags_.threads)));
       base::ThreadPool pool(threads);
-      return bench::MeasureLimits(pool, kBandwidthBytes, nullptr);
+      return bench::MeasureLimits(pool, kBandwidthBytes);
     }
     return LimitsOnRanks(*flags_.communicator, flags_.threads);
   }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/hash.h"
 #include "kernels/variants.h"
 #include "models/distributed.h"
 #include "parallel/record.h"
@@ -14,17 +15,9 @@
 namespace fusiontree::engine {
 namespace {
 
+using base::Hash;
 using parallel::Communicator;
 using parallel::RecordKind;
-
-uint64_t Hash(const void* data, size_t size, uint64_t hash = 0xcbf29ce484222325u) {  // FNV-1a
-  const unsigned char* bytes = static_cast<const unsigned char*>(data);
-  for (size_t i = 0; i < size; ++i) hash = (hash ^ bytes[i]) * 0x100000001b3u;
-  return hash;
-}
-uint64_t Hash(const std::string& text, uint64_t hash = 0xcbf29ce484222325u) {
-  return Hash(text.data(), text.size(), hash);
-}
 
 // Every rank's value.
 template <typename T>
@@ -83,7 +76,7 @@ base::Result<const kernels::Table*> AgreeOnTable(Communicator& communicator, con
       if (common >> i & 1) return variants[i].table;
   }
   const base::Result<const kernels::Table*> table = ChooseTable(isa);
-  FT_RETURN_IF_ERROR(Agree(communicator, table.ok() ? base::OkStatus() : table.status()));
+  FT_RETURN_IF_ERROR(Agree(communicator, table.status()));
   return table;
 }
 

@@ -10,8 +10,6 @@ base::Result<const kernels::Table*> ChooseTable(const std::string& isa) {
   if (!kernels::ThisCpu().fma)
     return base::BadInput("this processor has no fused multiply-add (AVX, FMA), which every variant needs");
   if (isa == "auto") return kernels::Best().table;
-  for (const kernels::Table* twin : {kernels::RefAvx512Bf16Table(), kernels::RefAmxTable()})
-    if (isa == twin->name) return twin;
   const kernels::Variant* variant = kernels::Find(isa);
   if (variant == nullptr) {
     std::string names;

@@ -35,8 +35,7 @@ base::Result<std::unique_ptr<Runtime>> MakeRuntime(const std::string& model_path
 base::NumericsPolicy PolicyOf(const kernels::Table& table, const models::Model& model);
 
 // The kernel table of an --isa value; "auto" is the best this processor has. An unknown or missing variant is
-// an error that says why. The plain-loop twins of bf16 variants, "ref-avx512bf16" and "ref-amx", are there
-// for tests.
+// an error that says why.
 base::Result<const kernels::Table*> ChooseTable(const std::string& isa);
 base::Result<models::ModelOptions> ChooseTypes(const std::string& dtype, const std::string& kv);
 // 0: one per available processor. Refuses more than eight a processor.
