@@ -4,6 +4,44 @@
 # headers it may include (tests/layers_test.cc reads these lines). Every *_test.cc beside the sources
 # goes into one executable NAME_test, every *_fuzz.cc becomes a libFuzzer target of its own. EXCLUDE: files of the folder
 # whose place another one takes in this build.
+# With FUSIONTREE_QUICK, for the instrumented builds, heavy headers are read once for all libraries and once for all tests, and the tests'
+# own code is neither optimised nor counted for fuzzing. The release build, without, sees that every file includes what
+# it uses.
+set(ft_quick_test_options -O0)
+if(FUSIONTREE_FUZZ)
+  list(APPEND ft_quick_test_options -fno-sanitize=fuzzer-no-link)
+endif()
+
+function(ft_make_precompiled)
+  file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
+  set(headers <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <vector> <fmt/format.h>
+              <nlohmann/json.hpp>)
+  foreach(kind library test)
+    add_library(ft_pch_${kind} OBJECT ${CMAKE_BINARY_DIR}/pch.cc)
+    target_link_libraries(ft_pch_${kind} PRIVATE fmt::fmt nlohmann_json::nlohmann_json Threads::Threads)
+    target_precompile_headers(ft_pch_${kind} PRIVATE ${headers})
+  endforeach()
+  if(BUILD_TESTING)
+    target_link_libraries(ft_pch_test PRIVATE GTest::gtest GTest::gtest_main)
+    target_precompile_headers(ft_pch_test PRIVATE <gtest/gtest.h>)
+    target_compile_options(ft_pch_test PRIVATE ${ft_quick_test_options})
+  endif()
+endfunction()
+
+# KIND: library or test.
+function(ft_quick TARGET KIND)
+  if(NOT FUSIONTREE_QUICK)
+    return()
+  endif()
+  if(NOT TARGET ft_pch_${KIND})
+    ft_make_precompiled()
+  endif()
+  target_precompile_headers(${TARGET} REUSE_FROM ft_pch_${KIND})
+  if(KIND STREQUAL test)
+    target_compile_options(${TARGET} PRIVATE ${ft_quick_test_options})
+  endif()
+endfunction()
+
 function(ft_layer NAME)
   cmake_parse_arguments(LAYER "" "" "DEPS;LIBS;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${NAME}/*.cc)
@@ -30,12 +68,19 @@ function(ft_layer NAME)
   add_library(ft_${NAME} STATIC ${sources})
   target_include_directories(ft_${NAME} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(ft_${NAME} PUBLIC ${libraries})
+  if(NOT NAME STREQUAL kernels)
+    ft_quick(ft_${NAME} library)
+  endif()
 
   if(BUILD_TESTING AND tests)
     add_executable(${NAME}_test ${tests})
     target_link_libraries(${NAME}_test PRIVATE ft_${NAME} GTest::gtest GTest::gtest_main)
     target_compile_definitions(${NAME}_test PRIVATE
       FUSIONTREE_TESTDATA="${CMAKE_SOURCE_DIR}/testdata" FUSIONTREE_SOURCE="${CMAKE_SOURCE_DIR}")
+    # The plain loops that kernels are compared with are the tests' own code.
+    if(NOT NAME STREQUAL kernels)
+      ft_quick(${NAME}_test test)
+    endif()
     add_test(NAME ${NAME} COMMAND ${NAME}_test)
   endif()
   if(FUSIONTREE_FUZZ)

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/check.h"
+
 namespace fusiontree::cache {
 namespace {
 
@@ -14,34 +16,56 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-int64_t CacheLayout::num_layers() const {
-  int64_t n = 0;
-  for (const Group& group : groups) n += static_cast<int64_t>(group.layers.size());
-  return n;
+CacheLayout::Place CacheLayout::GroupOf(int layer, int64_t window) const {
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const std::vector<int>& layers = groups[g].layers;
+    const auto found = std::find(layers.begin(), layers.end(), layer);
+    if (groups[g].window == window && found != layers.end())
+      return {g, static_cast<size_t>(found - layers.begin())};
+  }
+  FT_CHECK(false);
+  return {};
+}
+
+size_t CacheLayout::StateStride(const State& state) {
+  return static_cast<size_t>((state.columns + kStatePanel - 1) / kStatePanel * kStatePanel);
+}
+
+size_t CacheLayout::StateOffset(size_t index) const {
+  size_t floats = 0;
+  for (size_t i = 0; i < index; ++i) floats += static_cast<size_t>(states[i].rows) * StateStride(states[i]);
+  return floats;
 }
 
 size_t CacheLayout::PageBytes(size_t group) const {
-  return groups[group].layers.size() * static_cast<size_t>(kv_heads) * block_bytes;
+  if (group == groups.size()) return StateOffset(states.size()) * sizeof(float);
+  return groups[group].layers.size() * static_cast<size_t>(groups[group].kv_heads) * block_bytes;
 }
 
 size_t CacheLayout::SequenceBytes(int64_t positions, int64_t chunk) const {
-  size_t bytes = 0;
+  size_t bytes = (1 + kMarks) * PageBytes(groups.size());
   for (size_t g = 0; g < groups.size(); ++g) {
     int64_t pages = CeilDiv(positions, kPagePositions);
     // A chunk sees the window before its first row; a stretch that starts inside a page touches one page
     // more.
-    if (groups[g].window > 0) pages = std::min(pages, CeilDiv(groups[g].window + chunk, kPagePositions) + 1);
+    if (groups[g].window > 0) {
+      int64_t most = CeilDiv(groups[g].window + chunk, kPagePositions) + 1;
+      if (!states.empty())
+        most += static_cast<int64_t>(kMarks) * (CeilDiv(groups[g].window, kPagePositions) + 1);
+      pages = std::min(pages, most);
+    }
     bytes += static_cast<size_t>(pages) * PageBytes(g);
   }
   return bytes;
 }
 
 BlockPool::BlockPool(CacheLayout layout, size_t max_bytes)
-    : layout_(std::move(layout)), max_bytes_(max_bytes), groups_(layout_.groups.size()) {}
+    : layout_(std::move(layout)), max_bytes_(max_bytes), groups_(layout_.groups.size() + 1) {}
 
 std::byte* BlockPool::Allocate(size_t group) {
   GroupPool& pool = groups_[group];
   const size_t page = layout_.PageBytes(group);
+  FT_CHECK(page > 0);
   if (bytes_live_ + page > max_bytes_) return nullptr;
   if (pool.free.empty()) {
     const size_t count = std::clamp<size_t>(kSlabBytes / page, 1, (max_bytes_ - bytes_live_) / page);

@@ -1,6 +1,8 @@
-// Pages of keys and values. A page holds kKeyBlock (64) positions of one group of layers, for every KV head
-// of this rank: page -> layer of the group -> KV head -> one KV block of the kernel table. Layers that see
-// the same window form a group, because their pages die together.
+// Pages of what sequences leave behind. A page of keys and values holds kKeyBlock (64) positions of one group
+// of layers, for every KV head of the group on this rank: page -> layer of the group -> KV head -> one KV
+// block of the kernel table. Heads that see the same window form a group, because their pages die together.
+// What does not grow with the text (a scan's state, the last inputs of a convolution) lies in one more page a
+// sequence.
 #ifndef FUSIONTREE_CACHE_BLOCK_POOL_H_
 #define FUSIONTREE_CACHE_BLOCK_POOL_H_
 
@@ -14,18 +16,36 @@
 namespace fusiontree::cache {
 
 constexpr int64_t kPagePositions = 64;  // = kernels::kKeyBlock; part of the numerics policy
+constexpr int64_t kStatePanel = 32;     // = kernels::kPanel
+constexpr size_t kMarks = 1;            // states that a sequence keeps beside the present one
 
 struct CacheLayout {
   struct Group {
     std::vector<int> layers;
-    int64_t window = 0;  // 0: keys are seen for ever
+    int64_t window = 0;    // 0: keys are seen for ever
+    int64_t kv_heads = 0;  // of this rank, the same in each of the layers
   };
   std::vector<Group> groups;
-  int64_t kv_heads = 0;    // of this rank
   size_t block_bytes = 0;  // one KV block (64 positions of one head of one layer)
 
-  int64_t num_layers() const;
-  size_t PageBytes(size_t group) const;
+  // fp32 [rows, columns] of a layer, the same size for a text of any length; rows lie whole panels apart.
+  struct State {
+    std::string name;
+    int layer = 0;
+    int64_t rows = 0, columns = 0;
+  };
+  std::vector<State> states;
+
+  struct Place {
+    size_t group = 0, layer_in_group = 0;
+  };
+  // Of a layer's heads that see `window`; the layer must have some.
+  Place GroupOf(int layer, int64_t window) const;
+  // Floats from the state page's start to state `index`, and from one of its rows to the next.
+  size_t StateOffset(size_t index) const;
+  static size_t StateStride(const State& state);
+
+  size_t PageBytes(size_t group) const;  // group = groups.size(): the state page (0 without states)
   // Bytes of cache that one sequence of `positions` holds at its longest, extended by at most `chunk` at a
   // time.
   size_t SequenceBytes(int64_t positions, int64_t chunk = 1) const;
@@ -39,7 +59,8 @@ class BlockPool {
   BlockPool(CacheLayout layout, size_t max_bytes);
 
   const CacheLayout& layout() const { return layout_; }
-  // A page of `group`, every byte zero; null when the budget or the memory is exhausted.
+  // A page of `group` (groups.size(): of states), every byte zero; null when the budget or the memory is
+  // exhausted.
   std::byte* Allocate(size_t group);
   void Free(size_t group, std::byte* page);  // null is allowed and does nothing
 

@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "cli/files.h"
 #include "cli/inspect_sizes.h"
-#include "models/model.h"
+#include "models/spec.h"
 #include "report/json.h"
 #include "report/table.h"
 #include "report/units.h"
@@ -16,31 +16,6 @@
 
 namespace fusiontree::cli {
 namespace {
-
-std::string YesNo(bool value) { return value ? "yes" : "no"; }
-
-std::string RopeText(const models::RopeConfig& rope) {
-  std::string text = fmt::format("theta {}", rope.theta);
-  if (rope.scaling == models::RopeConfig::Scaling::kLinear)
-    text += fmt::format(", linear scaling by {}", rope.factor);
-  if (rope.scaling == models::RopeConfig::Scaling::kLlama3)
-    text +=
-        fmt::format(", llama3 scaling by {} from a context of {}", rope.factor, rope.original_max_position);
-  return text;
-}
-
-// "all 24 layers see everything", or which window how many layers have.
-std::string WindowText(const models::DecoderConfig& config) {
-  std::map<int64_t, int64_t> layers;
-  for (const int64_t window : config.windows) ++layers[window];
-  std::string text;
-  for (const auto& [window, count] : layers) {
-    if (!text.empty()) text += "; ";
-    text += window == 0 ? fmt::format("{} layers see the whole context", count)
-                        : fmt::format("{} layers see the last {} tokens", count, window);
-  }
-  return text;
-}
 
 class Inspect : public Command {
  public:
@@ -67,47 +42,36 @@ class Inspect : public Command {
 
   base::Status Run() override {
     FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(model_));
-    FT_ASSIGN_OR_RETURN(const models::DecoderConfig config, models::ReadConfig(checkpoint));
+    FT_ASSIGN_OR_RETURN(const std::unique_ptr<models::Spec> read, models::ReadSpec(checkpoint));
+    const models::Spec& spec = *read;
+    const models::Config& config = spec.config();
     if (context_.value_or(0) > config.max_positions)
       return base::BadInput("--context is {}, but the model's context ends at {}", *context_,
                             config.max_positions);
     const int64_t context = context_.value_or(config.max_positions);
-    const MemoryNeed memory = NeedOf(checkpoint, config, dtype_, kv_, context, batch_);
+    const MemoryNeed memory = NeedOf(checkpoint, spec, dtype_, kv_, context, batch_);
     FT_ASSIGN_OR_RETURN(
         const std::vector<RankShare> ranks,
-        ranks_ ? SharesAt(checkpoint, config, static_cast<int>(*ranks_)) : LargestShares(checkpoint, config));
+        ranks_ ? SharesAt(checkpoint, spec, static_cast<int>(*ranks_)) : LargestShares(checkpoint, spec));
     const auto tokenizer = tokenizer::Tokenizer::Load(checkpoint);
-    return WriteOutput(json_ ? AsJson(checkpoint, config, memory, ranks, tokenizer, context)
-                             : AsText(checkpoint, config, memory, ranks, tokenizer, context));
+    return WriteOutput(json_ ? AsJson(checkpoint, spec, memory, ranks, tokenizer, context)
+                             : AsText(checkpoint, spec, memory, ranks, tokenizer, context));
   }
 
  private:
   using TokenizerResult = base::Result<tokenizer::Tokenizer>;
 
-  static std::string ConfigText(const checkpoint::Checkpoint& checkpoint,
-                                const models::DecoderConfig& config) {
+  static std::string ConfigText(const checkpoint::Checkpoint& checkpoint, const models::Spec& spec) {
     report::Table table({"config", ""});
     int64_t parameters = 0;
     for (const checkpoint::TensorInfo& tensor : checkpoint.tensors()) parameters += tensor.elements();
     const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
     table.Row({"file", gguf ? "GGUF" : "Hugging Face folder (safetensors)"});
-    table.Row({"family", config.family});
+    table.Row({"family", spec.config().family});
     table.Row({"parameters", fmt::format("{} ({})", report::Grouped(parameters),
                                          report::Count(static_cast<double>(parameters)))});
-    table.Row({"layers", fmt::format("{} of hidden size {}, MLP of {}", config.num_layers, config.hidden_size,
-                                     config.intermediate_size)});
-    table.Row({"attention", fmt::format("{} query heads on {} key-value heads of {}", config.num_heads,
-                                        config.num_kv_heads, config.head_dim)});
-    table.Row({"sees", WindowText(config)});
-    table.Row({"positions", fmt::format("rotary, {}", RopeText(config.rope))});
-    table.Row({"context", fmt::format("{} tokens", report::Grouped(config.max_positions))});
-    table.Row(
-        {"vocabulary", fmt::format("{} rows, head {}", report::Grouped(config.vocab_size),
-                                   config.tie_word_embeddings ? "tied to the embedding" : "of its own")});
-    table.Row({"biases", fmt::format("q, k, v: {}; o: {}; MLP: {}", YesNo(config.qkv_bias),
-                                     YesNo(config.o_bias), YesNo(config.mlp_bias))});
-    table.Row({"norms", fmt::format("RMS, epsilon {:.6g}{}", config.norm_eps,
-                                    config.qk_norm ? ", also of each query and key head" : "")});
+    for (const models::Fact& fact : spec.Describe())
+      if (!fact.label.empty()) table.Row({fact.label, fact.text});
     return table.Text();
   }
 
@@ -171,7 +135,7 @@ class Inspect : public Command {
                        memory.cache_type, report::Bytes(memory.weights + memory.cache));
   }
 
-  std::string RankText(const models::DecoderConfig& config, const std::vector<RankShare>& shares) const {
+  std::string RankText(int64_t slices, const std::vector<RankShare>& shares) const {
     const auto count = [](const base::Range& range) { return range.end - range.begin; };
     const auto shown = [&](const base::Range& range) {
       return ranks_ ? fmt::format("{}-{}", range.begin, range.end - 1) : report::Grouped(count(range));
@@ -185,38 +149,26 @@ class Inspect : public Command {
                  report::Bytes(static_cast<double>(share.bytes)),
                  fmt::format("{:.1f}%", 100 * static_cast<double>(share.replicated) /
                                             static_cast<double>(share.bytes))});
-    return fmt::format("what each rank would own ({} reduction slice{};{} copies: held by all)\n{}",
-                       config.reduction_slices, config.reduction_slices == 1 ? "" : "s",
-                       ranks_ ? "" : " the largest share;", table.Text());
+    return fmt::format("what each rank would own ({} reduction slice{};{} copies: held by all)\n{}", slices,
+                       slices == 1 ? "" : "s", ranks_ ? "" : " the largest share;", table.Text());
   }
 
-  std::string AsText(const checkpoint::Checkpoint& checkpoint, const models::DecoderConfig& config,
+  std::string AsText(const checkpoint::Checkpoint& checkpoint, const models::Spec& spec,
                      const MemoryNeed& memory, const std::vector<RankShare>& ranks,
                      const TokenizerResult& tokenizer, int64_t context) const {
-    return ConfigText(checkpoint, config) + "\n" + TensorText(checkpoint) + "\n" + TokenizerText(tokenizer) +
-           "\n" + MemoryText(memory, context) + "\n" + RankText(config, ranks);
+    return ConfigText(checkpoint, spec) + "\n" + TensorText(checkpoint) + "\n" + TokenizerText(tokenizer) +
+           "\n" + MemoryText(memory, context) + "\n" + RankText(spec.config().reduction_slices, ranks);
   }
 
-  std::string AsJson(const checkpoint::Checkpoint& checkpoint, const models::DecoderConfig& config,
+  std::string AsJson(const checkpoint::Checkpoint& checkpoint, const models::Spec& spec,
                      const MemoryNeed& memory, const std::vector<RankShare>& ranks,
                      const TokenizerResult& tokenizer, int64_t context) const {
     report::Json json;
     json.BeginObject().Key("model").Text(model_);
     json.Key("config").BeginObject();
-    json.Key("family").Text(config.family).Key("vocab_size").Integer(config.vocab_size);
-    json.Key("hidden_size")
-        .Integer(config.hidden_size)
-        .Key("intermediate_size")
-        .Integer(config.intermediate_size);
-    json.Key("num_layers").Integer(config.num_layers).Key("num_heads").Integer(config.num_heads);
-    json.Key("num_kv_heads").Integer(config.num_kv_heads).Key("head_dim").Integer(config.head_dim);
-    json.Key("max_positions").Integer(config.max_positions).Key("norm_eps").Number(config.norm_eps);
-    json.Key("rope").Text(RopeText(config.rope)).Key("tie_word_embeddings").Bool(config.tie_word_embeddings);
-    json.Key("qkv_bias").Bool(config.qkv_bias).Key("o_bias").Bool(config.o_bias);
-    json.Key("mlp_bias").Bool(config.mlp_bias).Key("qk_norm").Bool(config.qk_norm);
-    json.Key("windows").BeginArray();
-    for (const int64_t window : config.windows) json.Integer(window);
-    json.EndArray().Key("reduction_slices").Integer(config.reduction_slices).EndObject();
+    for (const models::Fact& fact : spec.Describe())
+      if (!fact.key.empty()) json.Key(fact.key).Raw(fact.json);
+    json.EndObject();
     json.Key("tensors").BeginArray();
     for (const checkpoint::TensorInfo& tensor : checkpoint.tensors()) {
       json.BeginObject().Key("name").Text(tensor.name).Key("shape").BeginArray();

@@ -7,7 +7,6 @@
 
 #include "cache/block_pool.h"
 #include "kernels/table.h"
-#include "models/decoder/weight_map.h"
 #include "models/sharding.h"
 #include "parallel/tree.h"
 
@@ -23,21 +22,26 @@ int64_t MatrixBytes(tensor::DType type, const std::string& dtype) {
 
 }  // namespace
 
-MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::DecoderConfig& config,
+MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Spec& spec,
                   const std::string& dtype, const std::string& kv, int64_t context, int64_t batch) {
   MemoryNeed need;
   std::map<int64_t, int64_t> by_size;  // elements of matrices by their bytes
   bool all_bf16_inputs = true;
-  for (const checkpoint::TensorInfo& tensor : checkpoint.tensors()) {
-    const bool matrix = tensor.shape.size() > 1;
+  for (const models::TensorRule& rule : spec.Rules(checkpoint)) {
+    const base::Result<const checkpoint::TensorInfo*> found = models::FindTensor(checkpoint, rule);
+    if (!found.ok()) continue;  // named when it is loaded
+    const checkpoint::TensorInfo& tensor = **found;
+    const bool matrix = rule.shape.size() == 2 && !rule.f32_only;
     const int64_t bytes = matrix ? MatrixBytes(tensor.type, dtype) : 4;
+    int64_t elements = 1;
+    for (const int64_t size : rule.shape) elements *= size;
     // Matrices lie in panels of whole rows.
-    const int64_t rows =
-        matrix ? (tensor.shape[0] + kernels::kPanel - 1) / kernels::kPanel * kernels::kPanel : 1;
-    const int64_t elements = matrix ? tensor.elements() / tensor.shape[0] * rows : tensor.elements();
+    if (matrix)
+      elements = elements / rule.shape[0] *
+                 ((rule.shape[0] + kernels::kPanel - 1) / kernels::kPanel * kernels::kPanel);
     need.weights += static_cast<double>(elements) * static_cast<double>(bytes);
     if (!matrix) continue;
-    by_size[bytes] += tensor.elements();
+    by_size[bytes] += elements;
     const bool rounds =
         dtype == "bf16" ||
         (dtype == "auto" && (tensor.type == tensor::DType::kBF16 || tensor::IsQuantised(tensor.type)));
@@ -48,27 +52,18 @@ MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Decode
                                                                       : "16 bits";
   const bool bf16_cache = kv == "bf16" || (kv == "auto" && all_bf16_inputs);
   need.cache_type = bf16_cache ? "bf16" : "f32";
-  cache::CacheLayout layout;
-  std::map<int64_t, cache::CacheLayout::Group> groups;
-  for (size_t i = 0; i < config.windows.size(); ++i) {
-    groups[config.windows[i]].window = config.windows[i];
-    groups[config.windows[i]].layers.push_back(static_cast<int>(i));
-  }
-  for (auto& [window, group] : groups) layout.groups.push_back(std::move(group));
-  layout.kv_heads = config.num_kv_heads;
-  layout.block_bytes = kernels::RefTable()
-                           ->attention[bf16_cache ? kernels::kAttentionBf16 : kernels::kAttentionF32]
-                           .block_bytes(config.head_dim);
+  const cache::CacheLayout layout = spec.Layout(
+      *kernels::RefTable(), bf16_cache ? kernels::kAttentionBf16 : kernels::kAttentionF32, models::Shard());
   need.cache = static_cast<double>(layout.SequenceBytes(context)) * static_cast<double>(batch);
   return need;
 }
 
 base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& checkpoint,
-                                              const models::DecoderConfig& config, int degree) {
-  if (!parallel::ValidDegree(config.reduction_slices, degree))
+                                              const models::Spec& spec, int degree) {
+  if (!parallel::ValidDegree(spec.config().reduction_slices, degree))
     return base::BadInput("this model cannot be cut over {} ranks, but over {}", degree,
-                          fmt::join(parallel::ValidDegrees(config.reduction_slices), ", "));
-  const models::HeadCounts counts{config.num_heads, config.num_kv_heads};
+                          fmt::join(parallel::ValidDegrees(spec.config().reduction_slices), ", "));
+  const models::HeadCounts counts = spec.heads();
   std::vector<RankShare> shares;
   for (int rank = 0; rank < degree; ++rank) {
     const models::Shard shard{rank, degree};
@@ -76,9 +71,9 @@ base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& chec
                     .rank = rank,
                     .query_heads = models::QueryHeads(counts, shard),
                     .kv_heads = models::KvHeads(counts, shard),
-                    .slices = config.reduction_slices / degree,
-                    .vocabulary = models::VocabularyRows(config.vocab_size, shard)};
-    for (const models::TensorRule& rule : models::RulesOf(checkpoint, config).All()) {
+                    .slices = spec.config().reduction_slices / degree,
+                    .vocabulary = models::VocabularyRows(spec.config().vocab_size, shard)};
+    for (const models::TensorRule& rule : spec.Rules(checkpoint)) {
       FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(checkpoint, rule));
       const uint64_t bytes = models::OwnedBytes(*info, models::OwnedPart(rule, counts, shard));
       share.bytes += bytes;
@@ -90,11 +85,11 @@ base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& chec
 }
 
 base::Result<std::vector<RankShare>> LargestShares(const checkpoint::Checkpoint& checkpoint,
-                                                   const models::DecoderConfig& config) {
+                                                   const models::Spec& spec) {
   std::vector<RankShare> largest;
-  for (const int64_t degree : parallel::ValidDegrees(config.reduction_slices)) {
+  for (const int64_t degree : parallel::ValidDegrees(spec.config().reduction_slices)) {
     FT_ASSIGN_OR_RETURN(const std::vector<RankShare> shares,
-                        SharesAt(checkpoint, config, static_cast<int>(degree)));
+                        SharesAt(checkpoint, spec, static_cast<int>(degree)));
     largest.push_back(*std::max_element(shares.begin(), shares.end(),
                                         [](const auto& a, const auto& b) { return a.bytes < b.bytes; }));
   }

@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
-#include "models/decoder/config.h"
+#include "models/spec.h"
 
 namespace fusiontree::cli {
 
@@ -20,7 +20,7 @@ struct MemoryNeed {
 
 // `dtype`, `kv`: auto, bf16 or f32 as on the command line. Types follow the table under R9 of
 // docs/numerics.md.
-MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::DecoderConfig& config,
+MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Spec& spec,
                   const std::string& dtype, const std::string& kv, int64_t context, int64_t batch);
 
 struct RankShare {
@@ -35,10 +35,10 @@ struct RankShare {
 // What each rank owns at one degree; an error lists the valid degrees, or names a tensor that is missing or
 // of the wrong shape.
 base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& checkpoint,
-                                              const models::DecoderConfig& config, int degree);
+                                              const models::Spec& spec, int degree);
 // The largest share at each valid degree.
 base::Result<std::vector<RankShare>> LargestShares(const checkpoint::Checkpoint& checkpoint,
-                                                   const models::DecoderConfig& config);
+                                                   const models::Spec& spec);
 
 }  // namespace fusiontree::cli
 

@@ -140,7 +140,7 @@ class Logits : public Command {
   }
 
   // Before the file is made, so that bad ids leave nothing behind.
-  static base::Status CheckSequences(const Sequences& sequences, const models::DecoderConfig& config) {
+  static base::Status CheckSequences(const Sequences& sequences, const models::Config& config) {
     for (size_t s = 0; s < sequences.size(); ++s) {
       if (static_cast<int64_t>(sequences[s].size()) > config.max_positions)
         return base::BadInput("text {} has {} tokens, but the model's context is {}", s, sequences[s].size(),
@@ -154,7 +154,7 @@ class Logits : public Command {
   }
 
   base::Status Write(engine::Runtime& runtime, const Sequences& sequences, size_t wanted, bool many) {
-    const models::DecoderConfig& config = runtime.model->config();
+    const models::Config& config = runtime.model->config();
     std::vector<checkpoint::TensorSpec> specs;
     int64_t rows = 0;
     for (size_t s = 0; s < wanted; ++s) {

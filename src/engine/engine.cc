@@ -46,7 +46,7 @@ class StepEngine : public Engine {
         chunk_(options.chunk),
         max_sequences_(options.max_sequences),
         pool_(model().cache_layout(), options.cache_bytes) {
-    const models::DecoderConfig& config = model().config();
+    const models::Config& config = model().config();
     summary_.family = config.family;
     summary_.isa = runtime_->context->kernels().name;
     summary_.dtype = model().TypeName();
@@ -215,17 +215,17 @@ class StepEngine : public Engine {
     if (!model().status().ok()) return FailAll(members);
     std::vector<int64_t> rows;
     std::vector<Active*> sampled;
-    bool failed = false;
     for (size_t i = 0; i < members.size(); ++i) {
       const cache::Span& span = batch.spans[i];
       const bool ok =
           std::count(row_ok.begin() + span.first_row, row_ok.begin() + span.first_row + span.count, 0) == 0;
       if (!ok) {
         members[i]->completion.reason = FinishReason::kFailed;
-        failed = true;
       } else if (members[i]->pending() == 0) {
         rows.push_back(span.first_row + span.count - 1);
         sampled.push_back(members[i]);
+        // A session's next prompt goes on from here when its reply is written with other tokens.
+        if (members[i]->prefilling() && members[i]->request.session >= 0) members[i]->state->Mark();
       }
     }
     const int64_t stride = model().logits_stride(), vocab = summary_.vocab_size;
@@ -244,18 +244,18 @@ class StepEngine : public Engine {
                         static_cast<int64_t>(a.history.size()), a.history, row, vocab);
       }
     });
-    for (size_t i = 0; i < sampled.size(); ++i) failed = failed || tokens[i] < 0;
-    const base::Status why = failed ? NameNonFinite(context, model(), batch) : base::OkStatus();
-    for (Active* member : members)
-      if (member->completion.reason == FinishReason::kFailed && !member->done)
-        Finish(member, FinishReason::kFailed, why);
     for (size_t i = 0; i < sampled.size(); ++i) {
       if (tokens[i] < 0) {
-        Finish(sampled[i], FinishReason::kFailed, why);
+        sampled[i]->completion.reason = FinishReason::kFailed;
       } else {
         Accept(sampled[i], tokens[i]);
       }
     }
+    for (Active* member : members)
+      if (member->completion.reason == FinishReason::kFailed && !member->done)
+        Finish(member, FinishReason::kFailed,
+               NameNonFinite(context, model(), member->state.get(), member->history.data(),
+                             member->state->length()));
   }
 
   void FailAll(const std::vector<Active*>& members) {

@@ -17,13 +17,22 @@ struct Running {
 };
 
 base::Status OneForward(ops::Context& context, const models::Model& model,
+                        const std::vector<std::vector<int32_t>>& sequences,
                         const std::vector<Running>& running, const cache::Batch& batch,
                         const LogitsSink& sink) {
   std::vector<float> hidden(static_cast<size_t>(batch.rows() * model.hidden_stride()));
   std::vector<uint8_t> row_ok(static_cast<size_t>(batch.rows()));
   model.Forward(context, batch, hidden.data(), row_ok.data());
   FT_RETURN_IF_ERROR(model.status());
-  if (std::count(row_ok.begin(), row_ok.end(), 0) > 0) return NameNonFinite(context, model, batch);
+  const auto name = [&](size_t span) {
+    const Running& r = running[span];
+    return NameNonFinite(context, model, r.state.get(), sequences[static_cast<size_t>(r.index)].data(),
+                         r.state->length());
+  };
+  for (size_t i = 0; i < batch.spans.size(); ++i) {
+    const auto first = row_ok.begin() + batch.spans[i].first_row;
+    if (std::count(first, first + batch.spans[i].count, 0) > 0) return name(i);
+  }
   std::vector<float> logits(static_cast<size_t>(std::min(kHeadRows, batch.rows()) * model.logits_stride()));
   size_t span = 0;
   for (int64_t first = 0; first < batch.rows(); first += kHeadRows) {
@@ -36,8 +45,7 @@ base::Status OneForward(ops::Context& context, const models::Model& model,
       const int64_t row = first + i;
       while (row >= batch.spans[span].first_row + batch.spans[span].count) ++span;
       const float* line = logits.data() + i * model.logits_stride();
-      if (!context.kernels().all_finite(line, model.config().vocab_size))
-        return NameNonFinite(context, model, batch);
+      if (!context.kernels().all_finite(line, model.config().vocab_size)) return name(span);
       FT_RETURN_IF_ERROR(sink(running[span].index,
                               batch.spans[span].first_position + row - batch.spans[span].first_row, line));
     }
@@ -82,7 +90,7 @@ base::Status ForcedRun(ops::Context& context, const models::Model& model,
         const int64_t count = std::min(options.chunk, static_cast<int64_t>(ids.size()) - done);
         FT_RETURN_IF_ERROR(batch.Add(r.state.get(), ids.data() + done, count));
       }
-      FT_RETURN_IF_ERROR(OneForward(context, model, running, batch, sink));
+      FT_RETURN_IF_ERROR(OneForward(context, model, sequences, running, batch, sink));
       std::erase_if(running, [&](const Running& r) {
         return r.state->length() == static_cast<int64_t>(sequences[static_cast<size_t>(r.index)].size());
       });

@@ -10,9 +10,9 @@
 
 #include "engine/forced_run.h"
 #include "kernels/table.h"
-#include "models/decoder/weight_map.h"
 #include "models/distributed.h"
 #include "models/sharding.h"
+#include "models/spec.h"
 #include "parallel/local.h"
 #include "parallel/tree.h"
 
@@ -111,24 +111,24 @@ TEST_P(Ranks, EachReadsItsOwnBytes) {
   for (const std::string& file : paths) {
     auto checkpoint = checkpoint::Checkpoint::Open(file);
     ASSERT_TRUE(checkpoint.ok());
-    auto config = models::ReadConfig(*checkpoint);
-    ASSERT_TRUE(config.ok());
-    for (const int64_t degree : parallel::ValidDegrees(config->reduction_slices)) {
+    const auto spec = models::ReadSpec(*checkpoint);
+    ASSERT_TRUE(spec.ok());
+    const models::Config& config = (*spec)->config();
+    for (const int64_t degree : parallel::ValidDegrees((*spec)->config().reduction_slices)) {
       std::vector<uint64_t> read(static_cast<size_t>(degree)), owned(read.size());
       const base::Status status =
           parallel::RunRanks(static_cast<int>(degree), [&](parallel::Communicator& communicator) {
             const models::Shard shard{communicator.rank(), communicator.size()};
             const size_t rank = static_cast<size_t>(shard.rank);
             FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint own, checkpoint::Checkpoint::Open(file));
-            for (const models::TensorRule& rule : models::RulesOf(own, *config).All()) {
+            for (const models::TensorRule& rule : (*spec)->Rules(own)) {
               FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(own, rule));
-              owned[rank] += models::OwnedBytes(
-                  *info, models::OwnedPart(rule, {config->num_heads, config->num_kv_heads}, shard));
+              owned[rank] += models::OwnedBytes(*info, models::OwnedPart(rule, (*spec)->heads(), shard));
             }
             const checkpoint::TensorInfo* tied = own.Find("lm_head.weight");
-            if (tied && config->tie_word_embeddings) {  // it and the embedding are compared
-              const base::Range rows = models::VocabularyRows(config->vocab_size, shard);
-              owned[rank] += 2 * models::OwnedBytes(*tied, {rows, {0, config->hidden_size}});
+            if (tied && config.tie_word_embeddings) {  // it and the embedding are compared
+              const base::Range rows = models::VocabularyRows(config.vocab_size, shard);
+              owned[rank] += 2 * models::OwnedBytes(*tied, {rows, {0, config.hidden_size}});
             }
             base::ThreadPool pool(1);
             ops::Context context(&pool, kernels::RefTable(), &communicator);

@@ -65,7 +65,7 @@ State Split(const AttentionOps& ops, const Shape& s, const History& h, Cache& ca
   Bytes scratch(kScratchBytes);
   memset(scratch.data(), 0xff, kScratchBytes);
   AttentionArgs a = {};
-  a.blocks = cache.pointers().data();
+  a.blocks = cache.pointers().data() + key_begin / kKeyBlock;
   a.key_begin = key_begin;
   a.key_end = key_end;
   a.q = h.q.data();

@@ -162,10 +162,10 @@ struct Attention {
   }
 
   static void KeyBlock(const AttentionArgs& a, Work& w, int64_t first) {
-    const char* block = static_cast<const char*>(a.blocks[first / kKeyBlock]);
+    const char* block = static_cast<const char*>(a.blocks[(first - a.key_begin) / kKeyBlock]);
     const int64_t next = first + kKeyBlock;
     const char* next_block = next < a.key_end && AnyVisible(a, next)
-                                 ? static_cast<const char*>(a.blocks[next / kKeyBlock])
+                                 ? static_cast<const char*>(a.blocks[(next - a.key_begin) / kKeyBlock])
                                  : nullptr;
     for (int64_t h = 0; h < 2; ++h) {
       Kernel::template Multiply<kQueryStride>({w.q, w.rows, block + h * PanelOfKeys(a.d),

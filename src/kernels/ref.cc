@@ -267,7 +267,7 @@ struct Attention {
       q[i] = kRound ? RoundBf16(x) : x;
     }
     for (int64_t first = a.key_begin; first < a.key_end; first += kKeyBlock) {
-      const Type* keys = static_cast<const Type*>(a.blocks[first / kKeyBlock]);
+      const Type* keys = static_cast<const Type*>(a.blocks[(first - a.key_begin) / kKeyBlock]);
       bool visible[kKeyBlock], any = false;
       float block_max = -INFINITY;
       for (int64_t j = 0; j < kKeyBlock; ++j) {

@@ -163,11 +163,12 @@ struct Attend {
       seeing += scratch.sees[r] = scratch.begin[r] < scratch.end[r];
     }
     if (seeing == 0) return;
-    const char* block = static_cast<const char*>(a.blocks[first / kKeyBlock]);
+    const char* block = static_cast<const char*>(a.blocks[(first - a.key_begin) / kKeyBlock]);
     // Groups of nearly equal size use the registers best: 7 rows are 4 and 3.
     const int64_t groups = (rows + kTileRows - 1) / kTileRows, each = (rows + groups - 1) / groups;
     // Meanwhile the next block is fetched, panel by panel.
-    const void* after = first + kKeyBlock < a.key_end ? a.blocks[first / kKeyBlock + 1] : nullptr;
+    const void* after =
+        first + kKeyBlock < a.key_end ? a.blocks[(first - a.key_begin) / kKeyBlock + 1] : nullptr;
     TileArgs t;
     t.fetch_step = after ? Line::kBytes / (groups * TilePasses(each)) + 1 : 0;
     t.next = nullptr;

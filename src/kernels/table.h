@@ -86,8 +86,8 @@ constexpr int kAttentionKinds = 2;
 // [key_begin, key_end), starting from nothing, and leaves for each row r: sum[r] (fp32 sum of p), max[r], and
 // acc[r][d] (not divided). A row that sees no key of the split has max = -infinity, sum = 0, acc = 0.
 struct AttentionArgs {
-  const void* const* blocks;  // blocks[b]: KV block of positions [64b, 64b + 64); one in which no row of the
-                              // tile sees a key is never read (it may be null)
+  const void* const* blocks;  // blocks[b]: KV block of positions key_begin + [64b, 64b + 64); one in which no
+                              // row of the tile sees a key is never read (it may be null)
   int64_t key_begin;          // multiple of kSplitKeys
   int64_t key_end;            // one past the last key any row may see, <= key_begin + kSplitKeys
   const float* q;             // row (i, h) at q + i * q_stride + h * d: rotated queries

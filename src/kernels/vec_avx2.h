@@ -15,7 +15,11 @@ namespace {
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 1;   // a panel of 32 outputs is walked in halves
 constexpr int kWideTileRows = 2;  // up to here both halves fit at once
+#ifdef FUSIONTREE_INSTRUMENTED
+constexpr int kUnroll = 1;  // compiles sooner
+#else
 constexpr int kUnroll = 8;  // lines a turn of the loop: its own instructions and the prefetches weigh less
+#endif
 constexpr bool kWidens = true;    // two instructions of 22 less a line, from a few groups on
 constexpr int kStreamPanels = 2;  // panels side by side at M = 1
 constexpr int64_t kCut = 256;     // most lines of a cut: 16 KB of bf16, or of half a panel in fp32

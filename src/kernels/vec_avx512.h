@@ -15,10 +15,12 @@ namespace {
 constexpr int kTileRows = 12;
 constexpr int kTileVectors = 2;    // a panel of 32 outputs in one pass
 constexpr int kWideTileRows = 12;  // always
-#ifdef FUSIONTREE_EMULATE_AVX512
-constexpr int kUnroll = 2;  // compiles sooner
+#if defined(FUSIONTREE_INSTRUMENTED)
+constexpr int kUnroll = 1;  // compiles sooner
+#elif defined(FUSIONTREE_EMULATE_AVX512)
+constexpr int kUnroll = 2;                       // compiles sooner
 #else
-constexpr int kUnroll = 4;                       // lines a turn of the loop
+constexpr int kUnroll = 4;  // lines a turn of the loop
 #endif
 constexpr bool kWidens = true;  // where FMA and integer operations share two ports, widen once for many rows
 constexpr int kStreamPanels = 2;  // panels side by side at M = 1

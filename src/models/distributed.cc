@@ -32,6 +32,7 @@ struct SpanRecord {
   uint64_t sequence;
   int64_t first_position, count;
   int64_t live_pages;  // over all groups, after the extension
+  int64_t marked;      // position at which rank 0 has marked it, or -1
 };
 
 int64_t LivePages(const cache::SequenceState& state) {
@@ -59,7 +60,7 @@ class Distributed : public Model {
         communicator_(context.communicator()) {}
   ~Distributed() override { parallel::Send(communicator_, RecordKind::kUnload, RecordWriter()); }
 
-  const DecoderConfig& config() const override { return shard_->config(); }
+  const Config& config() const override { return shard_->config(); }
   const cache::CacheLayout& cache_layout() const override { return shard_->cache_layout(); }
   std::string TypeName() const override { return shard_->TypeName(); }
   std::string CacheTypeName() const override { return shard_->CacheTypeName(); }
@@ -80,7 +81,7 @@ class Distributed : public Model {
     std::vector<SpanRecord> spans;
     for (const cache::Span& span : batch.spans)
       spans.push_back({static_cast<const Numbered*>(span.sequence)->number(), span.first_position, span.count,
-                       LivePages(*span.sequence)});
+                       LivePages(*span.sequence), span.sequence->marked()});
     RecordWriter record;
     record.Put<uint32_t>(context.probe() != nullptr);
     record.PutAll(dropped_->data(), dropped_->size());
@@ -168,18 +169,12 @@ class Follower {
   base::Status Place(const SpanRecord& span, const int32_t* ids, cache::Batch* batch) {
     std::unique_ptr<cache::SequenceState>& state = states_[span.sequence];
     if (!state) state = shard_.NewSequence(&pool_);
-    const int64_t end = span.first_position + span.count;
-    if (state->length() == end) {  // the same rows again, to be looked at
-      const int64_t first_row = batch->rows();
-      batch->ids.insert(batch->ids.end(), ids, ids + span.count);
-      batch->spans.push_back({state.get(), first_row, span.first_position, span.count});
-    } else {
-      if (state->length() > span.first_position) state->Truncate(span.first_position);
-      if (state->length() != span.first_position)
-        return base::Failed("sequence {} has {} positions here, but {} on rank 0", span.sequence,
-                            state->length(), span.first_position);
-      FT_RETURN_IF_ERROR(batch->Add(state.get(), ids, span.count));
-    }
+    if (span.marked == state->length()) state->Mark();  // between the last forward and this one
+    if (state->length() > span.first_position) state->Truncate(span.first_position);
+    if (state->length() != span.first_position)
+      return base::Failed("sequence {} has {} positions here, but {} on rank 0", span.sequence,
+                          state->length(), span.first_position);
+    FT_RETURN_IF_ERROR(batch->Add(state.get(), ids, span.count));
     const int64_t live = LivePages(*state);
     if (live != span.live_pages)
       return base::Failed("sequence {} has {} cache pages here, but {} on rank 0", span.sequence, live,

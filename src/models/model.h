@@ -13,7 +13,7 @@
 #include "cache/batch.h"
 #include "cache/block_pool.h"
 #include "checkpoint/checkpoint.h"
-#include "models/decoder/config.h"
+#include "models/config.h"
 #include "ops/context.h"
 
 namespace fusiontree::models {
@@ -37,7 +37,7 @@ class Model {
  public:
   virtual ~Model() = default;
 
-  virtual const DecoderConfig& config() const = 0;
+  virtual const Config& config() const = 0;
   virtual const cache::CacheLayout& cache_layout() const = 0;
   virtual std::string TypeName() const = 0;  // of weights and products: "bf16", "f32", "bf16 in f32", "mixed"
   virtual std::string CacheTypeName() const = 0;  // "bf16" or "f32"
@@ -66,9 +66,6 @@ class Model {
                     float* logits) const = 0;
 };
 
-// The config of any family that this build knows, from config.json or GGUF metadata; an unknown architecture
-// or key is an error that names it.
-base::Result<DecoderConfig> ReadConfig(const checkpoint::Checkpoint& checkpoint);
 // Reads config and weights; every tensor of the checkpoint is consumed exactly once or the load fails naming
 // it.
 base::Result<std::unique_ptr<Model>> LoadModel(const checkpoint::Checkpoint& checkpoint,

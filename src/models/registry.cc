@@ -2,9 +2,9 @@
 #include <vector>
 
 #include "models/decoder/family.h"
-#include "models/decoder/model.h"
 #include "models/decoder/read_config.h"
-#include "models/model.h"
+#include "models/decoder/spec.h"
+#include "models/spec.h"
 
 namespace fusiontree::models {
 namespace {
@@ -17,18 +17,21 @@ const std::vector<const Family*>& Families() {
 
 }  // namespace
 
-base::Result<DecoderConfig> ReadConfig(const checkpoint::Checkpoint& checkpoint) {
-  if (checkpoint.format() == checkpoint::Checkpoint::Format::kGguf)
-    return ReadGgufConfig(checkpoint, Families());
+base::Result<std::unique_ptr<Spec>> ReadSpec(const checkpoint::Checkpoint& checkpoint) {
+  if (checkpoint.format() == checkpoint::Checkpoint::Format::kGguf) {
+    FT_ASSIGN_OR_RETURN(DecoderConfig config, ReadGgufConfig(checkpoint, Families()));
+    return std::unique_ptr<Spec>(new DecoderSpec(std::move(config)));
+  }
   FT_ASSIGN_OR_RETURN(const std::optional<std::string> text, checkpoint.ReadText("config.json"));
   if (!text) return base::BadInput("{}: config.json is missing", checkpoint.path());
-  return ReadJsonConfig(*text, Families());
+  FT_ASSIGN_OR_RETURN(DecoderConfig config, ReadJsonConfig(*text, Families()));
+  return std::unique_ptr<Spec>(new DecoderSpec(std::move(config)));
 }
 
 base::Result<std::unique_ptr<Model>> LoadModel(const checkpoint::Checkpoint& checkpoint,
                                                const ModelOptions& options, ops::Context& context) {
-  FT_ASSIGN_OR_RETURN(DecoderConfig config, ReadConfig(checkpoint));
-  return DecoderModel::Load(checkpoint, std::move(config), options, context);
+  FT_ASSIGN_OR_RETURN(const std::unique_ptr<Spec> spec, ReadSpec(checkpoint));
+  return spec->Load(checkpoint, options, context);
 }
 
 }  // namespace fusiontree::models

@@ -1,9 +1,12 @@
 #include "models/sharding.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/check.h"
 #include "kernels/table.h"
+#include "parallel/tree.h"
 #include "tensor/dtype.h"
 
 namespace fusiontree::models {
@@ -15,7 +18,22 @@ base::Range Even(int64_t n, Shard shard) {
   return {each * shard.rank, each * (shard.rank + 1)};
 }
 
+base::Range UpTo(base::Range range, int64_t end) {
+  return {std::min(range.begin, end), std::min(range.end, end)};
+}
+
 }  // namespace
+
+base::Result<Shard> ShardOf(const checkpoint::Checkpoint& checkpoint, int64_t slices,
+                            const ops::Context& context) {
+  const Shard shard{context.ranks() > 1 ? context.communicator().rank() : 0, context.ranks()};
+  if (!parallel::ValidDegree(slices, shard.degree)) {
+    const std::vector<int64_t> valid = parallel::ValidDegrees(slices);
+    return base::BadInput("{}: this model cannot be cut over {} ranks, but over {}", checkpoint.path(),
+                          shard.degree, fmt::join(valid, ", "));
+  }
+  return shard;
+}
 
 base::Range QueryHeads(const HeadCounts& counts, Shard shard) { return Even(counts.heads, shard); }
 
@@ -33,20 +51,26 @@ base::Range VocabularyRows(int64_t vocab_size, Shard shard) {
 }
 
 Owned OwnedPart(const TensorRule& rule, const HeadCounts& counts, Shard shard) {
-  const int64_t rows = rule.shape[0], columns = rule.shape.size() > 1 ? rule.shape[1] : 1;
+  const int64_t rows = rule.shape[0];
+  int64_t columns = 1;
+  for (size_t i = 1; i < rule.shape.size(); ++i) columns *= rule.shape[i];
   Owned whole{{0, rows}, {0, columns}};
   switch (rule.sharding) {
     case Sharding::kReplicated:
       return whole;
     case Sharding::kRows:
-    case Sharding::kQueryHeads:
       return {Even(rows, shard), whole.columns};
     case Sharding::kColumns:
-      return {whole.rows, Even(columns, shard)};
+      return {whole.rows, UpTo(Even(std::max(columns, rule.all_columns), shard), columns)};
+    case Sharding::kQueryHeads: {
+      const base::Range heads = QueryHeads(counts, shard);
+      const int64_t size = rule.head_rows ? rule.head_rows : rows / counts.heads;
+      return {UpTo({heads.begin * size, heads.end * size}, rows), whole.columns};
+    }
     case Sharding::kKvHeads: {
       const base::Range heads = KvHeads(counts, shard);
-      const int64_t size = rows / counts.kv_heads;
-      return {{heads.begin * size, heads.end * size}, whole.columns};
+      const int64_t size = rule.head_rows ? rule.head_rows : rows / counts.kv_heads;
+      return {UpTo({heads.begin * size, heads.end * size}, rows), whole.columns};
     }
     case Sharding::kVocabulary:
       return {VocabularyRows(rows, shard), whole.columns};

@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.h"
 #include "models/weight_map.h"
+#include "ops/context.h"
 
 namespace fusiontree::models {
 
@@ -14,6 +15,10 @@ struct Shard {
   int rank = 0;
   int degree = 1;
 };
+
+// This context's rank; an error lists the degrees at which a model of so many reduction slices can be cut.
+base::Result<Shard> ShardOf(const checkpoint::Checkpoint& checkpoint, int64_t slices,
+                            const ops::Context& context);
 
 // Query head h uses KV head h / (heads / kv_heads).
 struct HeadCounts {

@@ -29,13 +29,22 @@ std::string Shown(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
+std::vector<int64_t> TensorRule::FileShape() const {
+  std::vector<int64_t> file = shape;
+  if (all_rows != 0) file[0] = all_rows;
+  return file;
+}
+
 base::Result<const TensorInfo*> FindTensor(const Checkpoint& checkpoint, const TensorRule& rule) {
   const std::string& name = NameIn(checkpoint, rule);
   const TensorInfo* info = checkpoint.Find(name);
   if (info == nullptr) return base::BadInput("{}: the tensor {} is missing", checkpoint.path(), name);
-  if (info->shape != rule.shape)
+  if (info->shape != rule.FileShape())
     return base::BadInput("{}: the tensor {} has shape {}, expected {}", checkpoint.path(), name,
-                          info->ShapeString(), Shown(rule.shape));
+                          info->ShapeString(), Shown(rule.FileShape()));
+  if (rule.f32_only && info->type != tensor::DType::kF32)
+    return base::BadInput("{}: the tensor {} has type {}, expected F32", checkpoint.path(), name,
+                          tensor::Info(info->type).name);
   if (!tensor::Info(info->type).is_float)
     return base::BadInput("{}: the tensor {} has type {}, expected a float type", checkpoint.path(), name,
                           tensor::Info(info->type).name);

@@ -25,6 +25,15 @@ struct TensorRule {
   // Of llama.cpp's "llama" architecture: rows of each head are interleaved (2i + j holds row j·d/2 + i); else
   // 0.
   int64_t interleaved_head = 0;
+  // A rule may be of some rows of a tensor only, which stacks several: rows [first_row, first_row + shape[0])
+  // of all_rows. 0: the whole tensor.
+  int64_t first_row = 0, all_rows = 0;
+  // Of a layer that has lost heads: what the whole layer has. kQueryHeads, kKvHeads: rows of one head, when
+  // not all heads are there; kColumns: columns, the missing ones zeros that no file holds.
+  int64_t head_rows = 0, all_columns = 0;
+  bool f32_only = false;  // stored in fp32, whatever the other tensors are
+
+  std::vector<int64_t> FileShape() const;
 };
 
 // The tensor of a rule in the checkpoint, its shape and type checked; an error names what is missing or

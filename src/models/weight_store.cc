@@ -60,7 +60,8 @@ class WeightStore::Packer {
       const int64_t first_row = panel * kernels::kPanel, end_row = std::min(last * kernels::kPanel, rows);
       const int64_t read_first = head ? first_row / head * head : first_row;
       const int64_t read_end = head ? std::min((end_row + head - 1) / head * head, rows) : end_row;
-      FT_RETURN_IF_ERROR(Read(part_.owned.rows.begin + read_first, read_end - read_first));
+      FT_RETURN_IF_ERROR(
+          Read(part_.rule.first_row + part_.owned.rows.begin + read_first, read_end - read_first));
       if (head) Deinterleave(read_end - read_first, head);
       for (int64_t p = panel; p < last; ++p) {
         const int64_t row = p * kernels::kPanel, count = std::min(kernels::kPanel, rows - row);
@@ -80,15 +81,17 @@ class WeightStore::Packer {
   // `count` rows from row `first` of the file into rows_: the owned columns in the stored type.
   base::Status Read(int64_t first, int64_t count) {
     const size_t n = static_cast<size_t>(count), wide = static_cast<size_t>(read_.end - read_.begin);
+    const size_t held = static_cast<size_t>(part_.owned.columns.end - part_.owned.columns.begin);
+    const bool whole = held == static_cast<size_t>(k_);
     rows_.resize(n * row_);
-    if (file_type_ == type_) return ReadRows(first, n, rows_.data());
+    if (!whole) std::fill(rows_.begin(), rows_.end(), 0);
+    if (file_type_ == type_ && whole) return ReadRows(first, n, rows_.data());
     file_.resize(n * read_row_);
     FT_RETURN_IF_ERROR(ReadRows(first, n, file_.data()));
     floats_.resize(n * wide);
     tensor::ToFloat(file_type_, file_.data(), n * wide, floats_.data());
-    const size_t k = static_cast<size_t>(k_),
-                 before = static_cast<size_t>(part_.owned.columns.begin - read_.begin);
-    for (size_t r = 0; r < n; ++r) Store(floats_.data() + r * wide + before, rows_.data() + r * row_, k);
+    const size_t before = static_cast<size_t>(part_.owned.columns.begin - read_.begin);
+    for (size_t r = 0; r < n; ++r) Store(floats_.data() + r * wide + before, rows_.data() + r * row_, held);
     return base::OkStatus();
   }
   // Bytes of the read columns of `count` rows: in one piece where these are whole rows.
@@ -105,7 +108,13 @@ class WeightStore::Packer {
       std::memcpy(to, from, n * sizeof(float));
       return;
     }
-    FT_CHECK(type_ == DType::kBF16);
+    if (type_ == DType::kF16) {
+      for (size_t i = 0; i < n; ++i) {
+        const uint16_t half = tensor::FloatToF16(from[i]);
+        std::memcpy(to + 2 * i, &half, 2);
+      }
+      return;
+    }
     uint16_t* out = reinterpret_cast<uint16_t*>(to);
     for (size_t i = 0; i < n; ++i) out[i] = tensor::FloatToBf16(from[i]);
   }
@@ -159,7 +168,9 @@ base::Result<size_t> WeightStore::AddMatrix(const std::vector<TensorRule>& parts
     FT_ASSIGN_OR_RETURN(const TensorInfo* info, FindTensor(checkpoint_, parts[i]));
     FT_ASSIGN_OR_RETURN(const kernels::MatrixKind kind, KindOf(info->type));
     const Owned owned = OwnedPart(parts[i], heads_, shard_);
-    const int64_t k = owned.columns.end - owned.columns.begin;
+    // Columns that no file holds are zeros: they count, so that slices are those of the whole layer.
+    const int64_t k =
+        parts[i].all_columns ? parts[i].all_columns / shard_.degree : owned.columns.end - owned.columns.begin;
     if (i == 0) stacked.matrix.kind = kind;
     if (kind != stacked.matrix.kind) stacked.matrix.kind = kernels::kF32F32;  // widening either side is exact
     FT_CHECK(i == 0 || k == stacked.matrix.k);
@@ -199,9 +210,11 @@ base::Status WeightStore::PlaceBias(const TensorRule& rule, const Part& part,
 
 base::Result<size_t> WeightStore::AddVector(const TensorRule& rule) {
   FT_ASSIGN_OR_RETURN(const TensorInfo* info, FindTensor(checkpoint_, rule));
-  FT_CHECK(rule.sharding == Sharding::kReplicated);
-  Vector vector{info, std::vector<float>(static_cast<size_t>(info->elements()))};
-  FT_RETURN_IF_ERROR(ReadVector(*info, {0, info->elements()}, vector.values.data()));
+  const Owned owned = OwnedPart(rule, heads_, shard_);
+  const int64_t row = owned.columns.end;
+  FT_CHECK(owned.columns.begin == 0);
+  Vector vector{info, std::vector<float>(static_cast<size_t>((owned.rows.end - owned.rows.begin) * row))};
+  FT_RETURN_IF_ERROR(ReadVector(*info, {owned.rows.begin * row, owned.rows.end * row}, vector.values.data()));
   bytes_ += vector.values.size() * sizeof(float);
   vectors_.push_back(std::move(vector));
   return vectors_.size() - 1;

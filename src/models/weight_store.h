@@ -33,7 +33,7 @@ class WeightStore {
   // index.
   base::Result<size_t> AddMatrix(const std::vector<TensorRule>& parts, const std::vector<TensorRule>& biases,
                                  Stack stack, int64_t slices);
-  // A vector widened to fp32. Returns its index.
+  // A vector, or a small tensor, widened to fp32: the owned rows of it. Returns its index.
   base::Result<size_t> AddVector(const TensorRule& rule);
 
   // Reads and packs everything. An infinite or NaN weight is an error that names its tensor.
@@ -69,8 +69,8 @@ class WeightStore {
 
   base::Result<kernels::MatrixKind> KindOf(tensor::DType type) const;
   base::Status PlaceBias(const TensorRule& rule, const Part& part, std::vector<float>* bias) const;
-  // Elements [rows.begin, rows.end), widened.
-  base::Status ReadVector(const checkpoint::TensorInfo& tensor, base::Range rows, float* out) const;
+  // Elements [range.begin, range.end), widened.
+  base::Status ReadVector(const checkpoint::TensorInfo& tensor, base::Range range, float* out) const;
 
   const checkpoint::Checkpoint& checkpoint_;
   const kernels::Table& table_;

@@ -1,5 +1,7 @@
 #include "nn/attention.h"
 
+#include "nn/kv_view.h"
+
 namespace fusiontree::nn {
 
 AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const AttentionWeights& w) {
@@ -9,9 +11,9 @@ AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const Att
 }
 
 void RunAttention(ops::Context& context, const AttentionWeights& w, const AttentionSpace& space,
-                  const ops::Rows& rows, const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles,
-                  int layer, float* x, int64_t stride, uint8_t* row_ok) {
-  const int64_t m = rows.m, width = w.qkv.panels * kernels::kPanel, d = w.shape.head_dim;
+                  const ops::Rows& rows, const cache::Batch& batch, const ops::RopeAngles& angles, int layer,
+                  kernels::Epilogue end, float* x, int64_t stride, uint8_t* row_ok) {
+  const int64_t m = rows.m, width = w.qkv.panels * kernels::kPanel, d = w.head_dim;
   float *q = space.qkv, *k = space.qkv + w.k_column, *v = space.qkv + w.v_column;
   auto probe = [&](const char* op, const float* value, const Part& part) {
     ObservePart(context, layer, op, value, m, width, part);
@@ -22,22 +24,29 @@ void RunAttention(ops::Context& context, const AttentionWeights& w, const Attent
   probe("k_proj", k, w.kv_part);
   probe("v_proj", v, w.kv_part);
   if (w.q_norm) {
-    ops::NormHeads(context, q, width, m, w.shape.heads, d, w.q_norm, w.norm_eps, row_ok);
-    ops::NormHeads(context, k, width, m, w.shape.kv_heads, d, w.k_norm, w.norm_eps, row_ok);
+    ops::NormHeads(context, q, width, m, w.heads, d, w.q_norm, w.norm_eps, row_ok);
+    ops::NormHeads(context, k, width, m, w.kv_heads, d, w.k_norm, w.norm_eps, row_ok);
     probe("q_norm", q, w.q_part);
     probe("k_norm", k, w.kv_part);
   }
-  ops::Rope(context, q, width, m, w.shape.heads, angles);
-  ops::Rope(context, k, width, m, w.shape.kv_heads, angles);
+  ops::Rope(context, q, width, m, w.heads, angles);
+  ops::Rope(context, k, width, m, w.kv_heads, angles);
   probe("q_rope", q, w.q_part);
   probe("k_rope", k, w.kv_part);
 
-  ops::WriteKv(context, w.shape, spans, k, v, width);
   const int64_t out_stride = ops::PaddedColumns(w.o.k);
-  ops::Attention(context, w.shape, spans, q, width, space.out, out_stride);
+  int64_t q_column = 0, kv_column = 0;
+  for (const HeadSet& set : w.sets) {
+    const std::vector<ops::KvSpan> spans =
+        SpansOfLayer(batch, set.place, set.shape.kv_heads, set.shape.window);
+    ops::WriteKv(context, set.shape, spans, k + kv_column, v + kv_column, width);
+    ops::Attention(context, set.shape, spans, q + q_column, width, space.out + q_column, out_stride);
+    q_column += set.shape.heads * d;
+    kv_column += set.shape.kv_heads * d;
+  }
   ObservePart(context, layer, "attention", space.out, m, out_stride, w.q_part);
   const ops::Rows packed = ops::PackRows(context, space.out, out_stride, m, w.o, space.out_rows);
-  RowParallelLinear(context, packed, w.o, x, stride);
+  RowParallelLinear(context, packed, w.o, end, x, stride);
 }
 
 }  // namespace fusiontree::nn

@@ -1,26 +1,34 @@
-// Grouped-query self-attention with rotary positions, from the packed normed rows to the residual stream:
-// x += W_o · attention(rope(norm(W_q n + b_q)), rope(norm(W_k n + b_k)), W_v n + b_v) + b_o.
+// Grouped-query self-attention with rotary positions, from the packed normed rows:
+// y = W_o · attention(rope(norm(W_q n + b_q)), rope(norm(W_k n + b_k)), W_v n + b_v) + b_o.
 #ifndef FUSIONTREE_NN_ATTENTION_H_
 #define FUSIONTREE_NN_ATTENTION_H_
 
 #include <cstdint>
 #include <vector>
 
+#include "cache/batch.h"
 #include "nn/parallel_linear.h"
 #include "ops/attention.h"
 #include "ops/linear.h"
 
 namespace fusiontree::nn {
 
+// Heads that see the same window, and where their keys and values lie. They follow one another.
+struct HeadSet {
+  ops::AttentionShape shape;
+  cache::CacheLayout::Place place;
+};
+
 struct AttentionWeights {
-  ops::Matrix qkv;  // stacked: q at column 0, then k and v at the columns below
+  ops::Matrix qkv;                                // stacked: q at column 0, then k and v at the columns below
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;  // of this rank
   int64_t k_column = 0, v_column = 0;
   ops::Matrix o;
   const float* q_norm = nullptr;  // [d] or null
   const float* k_norm = nullptr;
   float norm_eps = 0.0f;
-  ops::AttentionShape shape;  // of this rank's heads
-  Part q_part, kv_part;       // these in the whole model, in columns
+  std::vector<HeadSet> sets;  // in the order of the heads
+  Part q_part, kv_part;       // this rank's heads in the whole model, in columns
 };
 
 // Memory of one forward's attention, reused by every layer. T rows.
@@ -31,10 +39,11 @@ struct AttentionSpace {
 };
 AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const AttentionWeights& weights);
 
-// rows: packed normed rows; x [T, stride]: the residual stream, added to. `layer` is for the probe.
+// rows: packed normed rows of `batch`; x [T, stride]: the result (kStore), or the residual stream that it is
+// added to (kAdd). `layer` is for the probe.
 void RunAttention(ops::Context& context, const AttentionWeights& weights, const AttentionSpace& space,
-                  const ops::Rows& rows, const std::vector<ops::KvSpan>& spans, const ops::RopeAngles& angles,
-                  int layer, float* x, int64_t stride, uint8_t* row_ok);
+                  const ops::Rows& rows, const cache::Batch& batch, const ops::RopeAngles& angles, int layer,
+                  kernels::Epilogue end, float* x, int64_t stride, uint8_t* row_ok);
 
 }  // namespace fusiontree::nn
 

@@ -10,9 +10,9 @@
 
 namespace fusiontree::nn {
 
-// The spans of `batch` as layer number `layer_in_group` of `group` sees them.
-std::vector<ops::KvSpan> SpansOfLayer(const cache::Batch& batch, const cache::CacheLayout& layout,
-                                      size_t group, size_t layer_in_group);
+// The spans of `batch` as `kv_heads` heads of the layer at `place` see them.
+std::vector<ops::KvSpan> SpansOfLayer(const cache::Batch& batch, const cache::CacheLayout::Place& place,
+                                      int64_t kv_heads, int64_t window);
 
 }  // namespace fusiontree::nn
 

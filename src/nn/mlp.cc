@@ -13,7 +13,7 @@ void RunMlp(ops::Context& context, const MlpWeights& w, const MlpSpace& space, c
   ops::Matmul(context, rows, w.gate_up, kernels::kSiluMul, space.act, width);
   ObservePart(context, layer, "mlp_act", space.act, rows.m, width, w.part);
   const ops::Rows packed = ops::PackRows(context, space.act, width, rows.m, w.down, space.act_rows);
-  RowParallelLinear(context, packed, w.down, x, stride);
+  RowParallelLinear(context, packed, w.down, kernels::kAdd, x, stride);
 }
 
 }  // namespace fusiontree::nn

@@ -12,23 +12,27 @@ namespace {
 constexpr int64_t kCheapRows = 4;
 constexpr int64_t kSumFloats = 2048;  // added at a time: stays in the first-level cache
 
-// x += (sum of the parts by the tree) + bias, rows of `stride` floats, the first `width` of them.
+// x = or += (sum of the parts by the tree) + bias, rows of `stride` floats, the first `width` of them.
 void AddParts(ops::Context& context, const float* const* parts, const float* bias, int64_t m, int64_t width,
-              float* x, int64_t stride) {
+              kernels::Epilogue end, float* x, int64_t stride) {
   const int ranks = context.ranks();
   context.For(m, 1, kCheapRows, [&](int, base::Range share) {
     float sum[kSumFloats];
     const float* here[kernels::kMaxSlices];
     for (int64_t r = share.begin; r < share.end; ++r) {
       for (int64_t begin = 0; begin < width; begin += kSumFloats) {
-        const int64_t end = std::min(begin + kSumFloats, width);
+        const int64_t count = std::min(kSumFloats, width - begin);
         for (int rank = 0; rank < ranks; ++rank) here[rank] = parts[rank] + r * width + begin;
-        parallel::SumTree(here, ranks, 0, end - begin, sum);
+        parallel::SumTree(here, ranks, 0, count, sum);
         float* out = x + r * stride + begin;
         if (bias) {
-          for (int64_t i = 0; i < end - begin; ++i) sum[i] += bias[begin + i];
+          for (int64_t i = 0; i < count; ++i) sum[i] += bias[begin + i];
         }
-        for (int64_t i = 0; i < end - begin; ++i) out[i] += sum[i];
+        if (end == kernels::kAdd) {
+          for (int64_t i = 0; i < count; ++i) out[i] += sum[i];
+        } else {
+          std::copy_n(sum, count, out);
+        }
       }
     }
   });
@@ -42,15 +46,15 @@ int64_t Longest(const VocabularyRuns& runs) {
 
 }  // namespace
 
-void RowParallelLinear(ops::Context& context, const ops::Rows& rows, const ops::Matrix& matrix, float* x,
-                       int64_t stride) {
-  if (context.ranks() == 1) return ops::Matmul(context, rows, matrix, kernels::kAdd, x, stride);
+void RowParallelLinear(ops::Context& context, const ops::Rows& rows, const ops::Matrix& matrix,
+                       kernels::Epilogue end, float* x, int64_t stride) {
+  if (context.ranks() == 1) return ops::Matmul(context, rows, matrix, end, x, stride);
   const int64_t width = matrix.panels * kernels::kPanel, floats = rows.m * width;
   FT_CHECK(width <= stride);
   ops::Matrix without_bias = matrix;
   without_bias.bias = nullptr;
   ops::Matmul(context, rows, without_bias, kernels::kStore, context.communicator().Window(floats), width);
-  AddParts(context, context.communicator().Exchange(floats), matrix.bias, rows.m, width, x, stride);
+  AddParts(context, context.communicator().Exchange(floats), matrix.bias, rows.m, width, end, x, stride);
 }
 
 void VocabParallelEmbedding(ops::Context& context, const ops::Matrix& matrix, const VocabularyRuns& runs,

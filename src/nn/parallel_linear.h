@@ -22,10 +22,10 @@ struct Part {
   int64_t total = 0;
 };
 
-// x [T, stride] += W · rows + b over all ranks' columns of W; the bias, on every rank, is added once. The
-// result is on every rank. Cost besides the product: an exchange of T * stride floats.
-void RowParallelLinear(ops::Context& context, const ops::Rows& rows, const ops::Matrix& matrix, float* x,
-                       int64_t stride);
+// x [T, stride] = (kStore) or += (kAdd) W · rows + b over all ranks' columns of W; the bias, on every rank,
+// is added once. The result is on every rank. Cost besides the product: an exchange of T * stride floats.
+void RowParallelLinear(ops::Context& context, const ops::Rows& rows, const ops::Matrix& matrix,
+                       kernels::Epilogue end, float* x, int64_t stride);
 
 // runs[r]: the rows of the vocabulary that rank r holds, in order, without gaps.
 using VocabularyRuns = std::vector<base::Range>;

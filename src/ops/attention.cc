@@ -47,8 +47,9 @@ struct Work {
 
   void Split(const Tile& tile, int64_t split, const State& state, void* scratch) const {
     kernels::AttentionArgs args;
-    args.blocks = tile.span->blocks[static_cast<size_t>(tile.kv_head)].data();
     args.key_begin = tile.key_begin + split * kernels::kSplitKeys;
+    args.blocks = tile.span->blocks[static_cast<size_t>(tile.kv_head)].data() +
+                  (args.key_begin / kernels::kKeyBlock - tile.span->first_block);
     args.key_end = std::min(tile.key_end, args.key_begin + kernels::kSplitKeys);
     args.q = q + (tile.span->first_row + tile.first_query) * q_stride + tile.first_head * shape.head_dim;
     args.q_stride = q_stride;
@@ -145,8 +146,8 @@ void WriteKv(Context& context, const AttentionShape& shape, const std::vector<Kv
         for (int64_t i = 0; i < span.count; ++i) {
           const int64_t position = span.first_position + i,
                         at = (span.first_row + i) * stride + head * shape.head_dim;
-          void* block =
-              span.blocks[static_cast<size_t>(head)][static_cast<size_t>(position / kernels::kKeyBlock)];
+          void* block = span.blocks[static_cast<size_t>(head)]
+                                   [static_cast<size_t>(position / kernels::kKeyBlock - span.first_block)];
           ops.write(block, position % kernels::kKeyBlock, shape.head_dim, k + at, v + at);
         }
   };

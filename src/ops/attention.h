@@ -31,12 +31,14 @@ void Rope(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, 
 void NormHeads(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, int64_t d,
                const float* weight, float eps, uint8_t* row_ok);
 
-// One span of the batch as one layer sees it: blocks[kv_head][b] is the KV block of positions [64b, 64b +
-// 64), null where no row of the span can see it.
+// One span of the batch as one layer sees it: blocks[kv_head][b - first_block] is the KV block of positions
+// [64b, 64b + 64), null where no row of the span can see it.
 struct KvSpan {
   int64_t first_row;
   int64_t count;
   int64_t first_position;
+  int64_t
+      first_block;  // at most the split point (a multiple of kSplitKeys) before the first key that a row sees
   std::vector<std::vector<void*>> blocks;
 };
 

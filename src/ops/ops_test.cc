@@ -46,6 +46,7 @@ std::vector<float> Attend(int threads, kernels::AttentionKind kind, int64_t quer
   Cache cache(context.kernels().attention[kind], kv_heads, positions, d, 3);
   const AttentionShape shape{kind, heads, kv_heads, d, window, heads / kv_heads};
   cache.span.first_row = 0;
+  cache.span.first_block = 0;
   cache.span.count = positions;
   cache.span.first_position = 0;
   WriteKv(context, shape, {cache.span}, cache.keys.data(), cache.values.data(), kv_heads * d);

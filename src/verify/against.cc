@@ -54,7 +54,7 @@ std::string Meaning(int64_t k, int64_t layers) {
   return k == 0 ? "the embedding" : fmt::format("entering layer {}", k);
 }
 
-Status CheckShapes(const Dump& dump, const models::DecoderConfig& config, const std::string& path) {
+Status CheckShapes(const Dump& dump, const models::Config& config, const std::string& path) {
   if (dump.vocab_size != config.vocab_size)
     return BadInput("{}: logits of {} tokens, but the model has {}", path, dump.vocab_size,
                     config.vocab_size);
@@ -82,7 +82,7 @@ int64_t SameChoices(const Rows& engine, const std::vector<float>& dump) {
 
 Status CompareDump(Setup* setup, const Dump& dump, const std::string& suffix, double tolerance,
                    AgainstReport* report) {
-  const models::DecoderConfig& config = setup->model().config();
+  const models::Config& config = setup->model().config();
   const int64_t layers = config.num_layers;
   const bool hidden = !dump.hidden.empty();
   Recorder recorder([&](int, std::string_view op) {

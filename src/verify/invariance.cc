@@ -7,6 +7,7 @@
 #include "engine/forced_run.h"
 #include "engine/ranks.h"
 #include "kernels/variants.h"
+#include "models/spec.h"
 #include "parallel/local.h"
 #include "verify/setup.h"
 #include "verify/verify.h"
@@ -170,7 +171,7 @@ std::vector<Choice> Choices(const InvarianceOptions& options, const checkpoint::
   return out;
 }
 
-Texts DefaultTexts(const InvarianceOptions& options, const models::DecoderConfig& config) {
+Texts DefaultTexts(const InvarianceOptions& options, const models::Config& config) {
   if (!options.sequences.empty()) return options.sequences;
   // A lone token, one less and one more than a chunk or page, and past two pages.
   std::vector<int64_t> lengths = {1, 17, 65, 130};
@@ -198,7 +199,7 @@ namespace {
 class Combination {
  public:
   Combination(const std::string& model_path, const InvarianceOptions& options, const Texts& texts,
-              const models::DecoderConfig& config, std::function<void(double)> progress)
+              const models::Config& config, std::function<void(double)> progress)
       : path_(model_path),
         options_(options),
         matrix_(texts, config.vocab_size),
@@ -269,7 +270,8 @@ Result<InvarianceReport> VerifyInvariance(const std::string& model_path, const I
   InvarianceReport report;
   report.model = model_path;
   FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(model_path));
-  FT_ASSIGN_OR_RETURN(const models::DecoderConfig config, models::ReadConfig(checkpoint));
+  FT_ASSIGN_OR_RETURN(const std::unique_ptr<models::Spec> spec, models::ReadSpec(checkpoint));
+  const models::Config& config = spec->config();
   report.family = config.family;
   report.vocab_size = config.vocab_size;
   const Texts texts = DefaultTexts(options, config);

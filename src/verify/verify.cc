@@ -120,7 +120,7 @@ Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
   const auto progress = [&](double fraction, const std::string& what) {
     if (options.progress) options.progress(fraction, what);
   };
-  const models::DecoderConfig& config = setup->model().config();
+  const models::Config& config = setup->model().config();
   std::vector<std::vector<int32_t>> texts = options.sequences;
   if (texts.empty()) {
     const int64_t most = config.max_positions;
@@ -143,7 +143,9 @@ Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
   report.engine = setup->used;
   report.texts = static_cast<int64_t>(texts.size());
   for (const std::vector<int32_t>& text : texts) report.positions += static_cast<int64_t>(text.size());
-  report.config_differences = ConfigDifferences(oracle.config(), config);
+  const auto* decoder = dynamic_cast<const models::DecoderConfig*>(&config);
+  FT_CHECK(decoder != nullptr);
+  report.config_differences = ConfigDifferences(oracle.config(), *decoder);
 
   // The walk asks for the engine's value and then reports the step, so the last one asked for is compared.
   Rows engine;

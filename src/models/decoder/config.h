@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "models/config.h"
+
 namespace fusiontree::models {
 
 struct RopeConfig {
@@ -21,27 +23,18 @@ struct RopeConfig {
 };
 
 // h' = h + o_proj(attention(norm(h)));  h'' = h' + down_proj(silu(gate_proj(n)) * up_proj(n)), n = norm(h').
-struct DecoderConfig {
-  std::string family;             // "qwen2", "qwen3", "llama", "mistral"
-  int64_t vocab_size = 0;         // V
-  int64_t hidden_size = 0;        // H
+struct DecoderConfig : Config {
   int64_t intermediate_size = 0;  // I
-  int64_t num_layers = 0;
-  int64_t num_heads = 0;      // n_h
-  int64_t num_kv_heads = 0;   // n_kv, divides n_h; query head h uses KV head h * n_kv / n_h
-  int64_t head_dim = 0;       // d, even
-  int64_t max_positions = 0;  // longest context
-  double norm_eps = 1e-6;     // RMSNorm: x / sqrt(mean(x^2) + eps) * weight
-  bool tie_word_embeddings = false;
+  int64_t num_heads = 0;          // n_h
+  int64_t num_kv_heads = 0;       // n_kv, divides n_h; query head h uses KV head h * n_kv / n_h
+  int64_t head_dim = 0;           // d, even
+  double norm_eps = 1e-6;         // RMSNorm: x / sqrt(mean(x^2) + eps) * weight
   bool qkv_bias = false;
   bool o_bias = false;
   bool mlp_bias = false;
   bool qk_norm = false;          // RMSNorm over d of each query and key head, before RoPE
   RopeConfig rope;               // half rotation
   std::vector<int64_t> windows;  // per layer: 0 = sees all, W = sees itself and its W - 1 predecessors
-  int64_t reduction_slices = 1;  // S of rule R2
-  std::vector<int64_t> eos_ids;  // any of them ends a text; may be empty
-  int64_t bos_id = -1;           // -1: none
 };
 
 }  // namespace fusiontree::models

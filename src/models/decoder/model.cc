@@ -1,14 +1,10 @@
 #include "models/decoder/model.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <map>
 
 #include "models/decoder/family.h"
 #include "models/decoder/weight_map.h"
-#include "nn/kv_view.h"
-#include "parallel/tree.h"
 
 namespace fusiontree::models {
 
@@ -17,9 +13,10 @@ struct DecoderModel::Plan {
   size_t qkv, o, gate_up, down;
 };
 
-DecoderModel::DecoderModel(const checkpoint::Checkpoint& checkpoint, DecoderConfig config,
+DecoderModel::DecoderModel(const checkpoint::Checkpoint& checkpoint, const DecoderSpec& spec,
                            const ModelOptions& options, const kernels::Table& table, Shard shard)
-    : config_(std::move(config)),
+    : spec_(spec),
+      config_(spec_.config()),
       shard_(shard),
       table_(table),
       store_(checkpoint, table, options.compute, heads(), shard),
@@ -29,16 +26,10 @@ DecoderModel::DecoderModel(const checkpoint::Checkpoint& checkpoint, DecoderConf
 }
 
 base::Result<std::unique_ptr<Model>> DecoderModel::Load(const checkpoint::Checkpoint& checkpoint,
-                                                        DecoderConfig config, const ModelOptions& options,
+                                                        const DecoderSpec& spec, const ModelOptions& options,
                                                         ops::Context& context) {
-  const Shard shard{context.ranks() > 1 ? context.communicator().rank() : 0, context.ranks()};
-  if (!parallel::ValidDegree(config.reduction_slices, shard.degree)) {
-    const std::vector<int64_t> valid = parallel::ValidDegrees(config.reduction_slices);
-    return base::BadInput("{}: this model cannot be cut over {} ranks, but over {}", checkpoint.path(),
-                          shard.degree, fmt::join(valid, ", "));
-  }
-  std::unique_ptr<DecoderModel> model(
-      new DecoderModel(checkpoint, std::move(config), options, context.kernels(), shard));
+  FT_ASSIGN_OR_RETURN(const Shard shard, ShardOf(checkpoint, spec.config().reduction_slices, context));
+  std::unique_ptr<DecoderModel> model(new DecoderModel(checkpoint, spec, options, context.kernels(), shard));
   FT_RETURN_IF_ERROR(model->Build(checkpoint, options, context));
   return std::unique_ptr<Model>(std::move(model));
 }
@@ -94,7 +85,7 @@ base::Status DecoderModel::Build(const checkpoint::Checkpoint& checkpoint, const
   for (const Plan& plan : plans) all_bf16 = all_bf16 && store_.matrix(plan.qkv).kind == kernels::kBf16Bf16;
   if (cache_type_ == CacheType::kAuto) cache_type_ = all_bf16 ? CacheType::kBf16 : CacheType::kF32;
   attention_kind_ = cache_type_ == CacheType::kBf16 ? kernels::kAttentionBf16 : kernels::kAttentionF32;
-  MakeCacheLayout();
+  layout_ = spec_.Layout(table_, attention_kind_, shard_);
   inverse_frequencies_ = InverseFrequencies(config_);
   final_norm_ = store_.vector(final_norm);
   for (int64_t i = 0; i < config_.num_layers; ++i)
@@ -109,8 +100,6 @@ DecoderModel::Layer DecoderModel::MakeLayer(const Plan& plan, int64_t index) {
   layer.post_norm = store_.vector(plan.post_norm);
   nn::AttentionWeights& a = layer.attention;
   a.qkv = store_.matrix(plan.qkv);
-  a.k_column = store_.PartColumn(plan.qkv, 1);
-  a.v_column = store_.PartColumn(plan.qkv, 2);
   a.o = store_.matrix(plan.o);
   if (config_.qk_norm) {
     a.q_norm = store_.vector(plan.q_norm);
@@ -118,37 +107,22 @@ DecoderModel::Layer DecoderModel::MakeLayer(const Plan& plan, int64_t index) {
   }
   a.norm_eps = eps;
   const int64_t d = config_.head_dim, group = config_.num_heads / config_.num_kv_heads;
+  const int64_t window = config_.windows[static_cast<size_t>(index)];
   const base::Range q = QueryHeads(heads(), shard_), kv = KvHeads(heads(), shard_);
-  a.shape = {
-      attention_kind_, q.end - q.begin, kv.end - kv.begin, d, config_.windows[static_cast<size_t>(index)],
-      group,           q.begin % group};
+  a.heads = q.end - q.begin;
+  a.kv_heads = kv.end - kv.begin;
+  a.head_dim = d;
+  a.k_column = store_.PartColumn(plan.qkv, 1);
+  a.v_column = store_.PartColumn(plan.qkv, 2);
   a.q_part = {{q.begin * d, q.end * d}, config_.num_heads * d};
   a.kv_part = {{kv.begin * d, kv.end * d}, config_.num_kv_heads * d};
+  a.sets = {{{attention_kind_, a.heads, a.kv_heads, d, window, group, q.begin % group},
+             layout_.GroupOf(static_cast<int>(index), window)}};
   const int64_t width = config_.intermediate_size / shard_.degree;
   layer.mlp = {store_.matrix(plan.gate_up),
                store_.matrix(plan.down),
                {{shard_.rank * width, (shard_.rank + 1) * width}, config_.intermediate_size}};
-  for (size_t g = 0; g < layout_.groups.size(); ++g) {
-    const std::vector<int>& members = layout_.groups[g].layers;
-    const auto found = std::find(members.begin(), members.end(), static_cast<int>(index));
-    if (found == members.end()) continue;
-    layer.group = g;
-    layer.layer_in_group = static_cast<size_t>(found - members.begin());
-  }
   return layer;
-}
-
-void DecoderModel::MakeCacheLayout() {
-  std::map<int64_t, cache::CacheLayout::Group> by_window;
-  for (int64_t i = 0; i < config_.num_layers; ++i) {
-    const int64_t window = config_.windows[static_cast<size_t>(i)];
-    by_window[window].window = window;
-    by_window[window].layers.push_back(static_cast<int>(i));
-  }
-  for (auto& [window, group] : by_window) layout_.groups.push_back(std::move(group));
-  const base::Range kv = KvHeads(heads(), shard_);
-  layout_.kv_heads = kv.end - kv.begin;
-  layout_.block_bytes = table_.attention[attention_kind_].block_bytes(config_.head_dim);
 }
 
 std::string DecoderModel::TypeName() const {
@@ -235,10 +209,8 @@ void DecoderModel::Forward(ops::Context& context, const cache::Batch& batch, flo
     ops::Rows in = ops::NormRows(context, x, stride, rows, layer.input_norm, eps, layer.attention.qkv, packed,
                                  normed, row_ok);
     probe(number, "input_norm", normed);
-    const std::vector<ops::KvSpan> spans =
-        nn::SpansOfLayer(batch, layout_, layer.group, layer.layer_in_group);
-    nn::RunAttention(context, layer.attention, space->second.first, in, spans, angles, number, x, stride,
-                     row_ok);
+    nn::RunAttention(context, layer.attention, space->second.first, in, batch, angles, number, kernels::kAdd,
+                     x, stride, row_ok);
     probe(number, "o_proj", x);
     in = ops::NormRows(context, x, stride, rows, layer.post_norm, eps, layer.mlp.gate_up, packed, normed,
                        row_ok);

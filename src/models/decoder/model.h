@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "models/decoder/spec.h"
 #include "models/model.h"
 #include "models/weight_store.h"
 #include "nn/attention.h"
@@ -21,7 +22,7 @@ namespace fusiontree::models {
 class DecoderModel : public Model {
  public:
   static base::Result<std::unique_ptr<Model>> Load(const checkpoint::Checkpoint& checkpoint,
-                                                   DecoderConfig config, const ModelOptions& options,
+                                                   const DecoderSpec& spec, const ModelOptions& options,
                                                    ops::Context& context);
 
   const DecoderConfig& config() const override { return config_; }
@@ -46,23 +47,21 @@ class DecoderModel : public Model {
     nn::AttentionWeights attention;
     const float* post_norm;  // [H]
     nn::MlpWeights mlp;
-    size_t group;  // of the cache layout
-    size_t layer_in_group;
   };
   struct Plan;  // indices into the store
 
-  DecoderModel(const checkpoint::Checkpoint& checkpoint, DecoderConfig config, const ModelOptions& options,
+  DecoderModel(const checkpoint::Checkpoint& checkpoint, const DecoderSpec& spec, const ModelOptions& options,
                const kernels::Table& table, Shard shard);
   base::Status Build(const checkpoint::Checkpoint& checkpoint, const ModelOptions& options,
                      ops::Context& context);
   base::Result<Plan> AddLayer(const struct LayerRules& rules);
   Layer MakeLayer(const Plan& plan, int64_t index);
-  void MakeCacheLayout();
 
-  HeadCounts heads() const { return {config_.num_heads, config_.num_kv_heads}; }
+  HeadCounts heads() const { return spec_.heads(); }
 
-  DecoderConfig config_;  // of the whole model
-  Shard shard_;           // what this rank holds of it
+  DecoderSpec spec_;  // of the whole model
+  const DecoderConfig& config_;
+  Shard shard_;  // what this rank holds of it
   nn::VocabularyRuns vocabulary_;
   const kernels::Table& table_;
   WeightStore store_;
