@@ -131,6 +131,56 @@ std::string Rows(const Table& table) {
   return hash.Hex();
 }
 
+// No libm here either: the rates are plain values.
+std::string Sequence(const Table& table) {
+  Hash hash;
+  const int64_t rows = 37, channels = 64;
+  const std::vector<float> x = Values(12, rows * channels, 3.0f), z = Values(13, rows * channels, 4.0f),
+                           weight = Values(14, 6 * channels, 1.0f), history = Values(15, 5 * channels, 1.0f);
+  for (int f = 0; f < kFunctions; ++f) {
+    std::vector<float> out(x.size());
+    for (const float scale : {0.1f, 1.0f, 12.0f}) {
+      const std::vector<float> in = Values(16, rows * channels, scale);
+      table.apply[f](in.data(), rows * channels - 3, out.data());
+      hash.Add(out);
+    }
+  }
+  for (const int64_t width : {1, 4, 6}) {
+    for (const ConvEnd end : {kConvSilu, kConvAddInput}) {
+      std::vector<float> out(x.size());
+      const ConvArgs args = {x.data(), channels, history.data(), channels, weight.data(),
+                             channels, z.data(), rows,           width,    0,
+                             channels, end,      out.data(),     channels};
+      table.conv(&args);
+      hash.Add(out);
+    }
+  }
+  for (const int64_t n : {5, 8, 16, 70}) {
+    std::vector<float> delta = Values(17, rows * channels, 1.0f), a = Values(18, n * channels, 1.0f),
+                       state = Values(19, n * channels, 1.0f), out(x.size());
+    const std::vector<float> bc = Values(20, rows * 2 * n, 1.0f);
+    for (float& v : delta) v = v * v * v * v;
+    for (float& v : a) v = -9.0f * v * v;
+    const ScanArgs args = {x.data(),     delta.data(),  z.data(), channels, channels, channels,
+                           bc.data(),    bc.data() + n, 2 * n,    a.data(), channels, z.data(),
+                           state.data(), channels,      rows,     n,        0,        channels,
+                           out.data(),   channels};
+    table.scan(&args);
+    hash.Add(state);
+    hash.Add(out);
+  }
+  for (const int64_t n : {1, 30, 64, 897}) {
+    std::vector<float> out(static_cast<size_t>(n));
+    table.layer_norm(x.data(), z.data(), x.data() + 900, n, 1e-5f, out.data());
+    hash.Add(out);
+    table.mix(weight.data(), 0, x.data(), z.data(), n, out.data());
+    hash.Add(out);
+    table.mix(x.data() + 900, 1, x.data(), z.data(), n, out.data());
+    hash.Add(out);
+  }
+  return hash.Hex();
+}
+
 const std::vector<std::pair<std::string, std::function<std::string(const Table&)>>> kEntries = {
     {"matmul bf16 x bf16", [](const Table& t) { return Matmul(t, kBf16Bf16); }},
     {"matmul bf16 x fp32", [](const Table& t) { return Matmul(t, kBf16F32); }},
@@ -139,6 +189,7 @@ const std::vector<std::pair<std::string, std::function<std::string(const Table&)
     {"attention fp32", [](const Table& t) { return Attention(t, kAttentionF32); }},
     {"attention bf16", [](const Table& t) { return Attention(t, kAttentionBf16); }},
     {"rows", Rows},
+    {"sequence", Sequence},
 };
 
 // Lines "entry: hash", one section a contract: "[fma]" is ref, avx2 and avx512.

@@ -3,23 +3,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/ref_math.h"
+
 namespace fusiontree::kernels {
 namespace {
 
-// Compiled with -mfma: __builtin_fmaf and __builtin_sqrtf are single instructions, never libm.
-inline float Fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline int64_t Up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-inline float FromBits(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, 4);
-  return value;
-}
-inline uint32_t ToBits(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, 4);
-  return bits;
-}
 // Round to nearest even; a NaN stays a NaN.
 inline uint16_t ToBf16(float value) {
   const uint32_t bits = ToBits(value);
@@ -38,36 +28,6 @@ inline float FromF16(uint16_t value) {
     return FromBits(sign | ToBits(magnitude));
   }
   return FromBits(sign | ((exponent + 112) << 23) | (mantissa << 13));
-}
-inline bool Finite(float value) { return (ToBits(value) & 0x7f800000u) != 0x7f800000u; }
-
-constexpr float kLog2E = 1.44269504f;
-constexpr float kLn2High = 0.693359375f;  // 10 bits: n * kLn2High is exact
-constexpr float kLn2Low = -2.12194440e-4f;
-
-float Exp(float x) {
-  if (x < -87.33f) return 0.0f;
-  if (x > 88.37f) x = 88.37f;
-  const float n = __builtin_rintf(x * kLog2E);
-  float r = Fma(-n, kLn2High, x);
-  r = Fma(-n, kLn2Low, r);
-  float p = 1.9875691500e-4f;
-  p = Fma(p, r, 1.3981999507e-3f);
-  p = Fma(p, r, 8.3334519073e-3f);
-  p = Fma(p, r, 4.1665795894e-2f);
-  p = Fma(p, r, 1.6666665459e-1f);
-  p = Fma(p, r, 5.0000001201e-1f);
-  p = Fma(p, r * r, r);
-  p = p + 1.0f;
-  return p * FromBits(static_cast<uint32_t>(static_cast<int32_t>(n) + 127) << 23);
-}
-float Silu(float x) { return x / (1.0f + Exp(-x)); }
-
-// Sum of 16 lanes by the fixed tree of the table's header.
-float LaneTree(float lanes[16]) {
-  for (int width = 8; width >= 1; width /= 2)
-    for (int i = 0; i < width; ++i) lanes[i] = lanes[i] + lanes[i + width];
-  return lanes[0];
 }
 
 struct FmaRule {
@@ -390,6 +350,15 @@ constexpr Table Make(const char* name) {
   table.all_finite = AllFinite;
   table.argmax = Argmax;
   table.exp_sum = ExpSum;
+  table.apply[kSilu] = ref::ApplySilu;
+  table.apply[kGelu] = ref::ApplyGelu;
+  table.apply[kTanh] = ref::ApplyTanh;
+  table.apply[kSigmoid] = ref::ApplySigmoid;
+  table.apply[kSoftplus] = ref::ApplySoftplus;
+  table.conv = ref::Conv;
+  table.scan = ref::Scan;
+  table.layer_norm = ref::LayerNorm;
+  table.mix = ref::Mix;
   return table;
 }
 

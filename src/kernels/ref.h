@@ -16,6 +16,19 @@ namespace fusiontree::kernels {
 float RefExp(float x);
 float RefSilu(float x);  // x / (1 + exp(-x))
 
+// Entries of the three tables that have no contraction (ref_sequence.cc).
+namespace ref {
+void ApplySilu(const float* x, int64_t n, float* out);
+void ApplyGelu(const float* x, int64_t n, float* out);
+void ApplyTanh(const float* x, int64_t n, float* out);
+void ApplySigmoid(const float* x, int64_t n, float* out);
+void ApplySoftplus(const float* x, int64_t n, float* out);
+void Conv(const ConvArgs* args);
+void Scan(const ScanArgs* args);
+bool LayerNorm(const float* x, const float* weight, const float* bias, int64_t n, float eps, float* out);
+void Mix(const float* gate, int64_t gate_step, const float* m, const float* a, int64_t n, float* out);
+}  // namespace ref
+
 }  // namespace fusiontree::kernels
 
 #endif  // FUSIONTREE_KERNELS_REF_H_

@@ -37,6 +37,39 @@ inline bool RmsNorm(const float* x, const float* weight, int64_t n, float eps, f
   return IsFinite(sum);
 }
 
+// As RmsNorm; a tail's missing lanes are kept out of the second sum.
+inline bool LayerNorm(const float* x, const float* weight, const float* bias, int64_t n, float eps,
+                      float* out) {
+  V lanes = Zero(), squares = Zero();
+  for (int64_t i = 0; i < n; i += 16) lanes = Add(lanes, LoadUpTo(x + i, n - i));
+  const V mean = Set(SumLanes(lanes) / static_cast<float>(n));
+  for (int64_t i = 0; i < n; i += 16) {
+    const V d = Sub(LoadUpTo(x + i, n - i), mean);
+    squares = Select(Lanes(0, n - i), Fma(d, d, squares), squares);
+  }
+  const float sum = SumLanes(squares);
+  const V scale = Set(1.0f / __builtin_sqrtf(sum / static_cast<float>(n) + eps));
+  for (int64_t i = 0; i < n; i += 16) {
+    const V y = Mul(Sub(LoadUpTo(x + i, n - i), mean), scale), w = LoadUpTo(weight + i, n - i);
+    StoreUpTo(out + i, n - i, bias ? Fma(y, w, LoadUpTo(bias + i, n - i)) : Mul(y, w));
+  }
+  return IsFinite(sum);
+}
+
+template <Function kFunction>
+void Apply(const float* x, int64_t n, float* out) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) Store(out + i, Evaluate<kFunction>(Load(x + i)));
+  if (i < n) StoreN(out + i, n - i, Evaluate<kFunction>(LoadN(x + i, n - i)));
+}
+
+inline void Mix(const float* gate, int64_t gate_step, const float* m, const float* a, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; i += 16) {
+    const V g = gate_step ? LoadUpTo(gate + i, n - i) : SetFrom(gate);
+    StoreUpTo(out + i, n - i, Fma(g, LoadUpTo(m + i, n - i), Mul(Sub(Set(1.0f), g), LoadUpTo(a + i, n - i))));
+  }
+}
+
 inline void Rope(float* x, const float* cos, const float* sin, int64_t half) {
   for (int64_t i = 0; i < half; i += 16) {
     const int64_t n = half - i;

@@ -7,6 +7,7 @@
 #include "kernels/simd_matmul.h"
 #include "kernels/simd_pack.h"
 #include "kernels/simd_rows.h"
+#include "kernels/simd_sequence.h"
 
 namespace fusiontree::kernels {
 namespace {
@@ -38,6 +39,15 @@ constexpr Table MakeTable(const char* name) {
   table.all_finite = AllFinite;
   table.argmax = Argmax;
   table.exp_sum = ExpSum;
+  table.apply[kSilu] = Apply<kSilu>;
+  table.apply[kGelu] = Apply<kGelu>;
+  table.apply[kTanh] = Apply<kTanh>;
+  table.apply[kSigmoid] = Apply<kSigmoid>;
+  table.apply[kSoftplus] = Apply<kSoftplus>;
+  table.conv = Conv;
+  table.scan = Scan;
+  table.layer_norm = LayerNorm;
+  table.mix = Mix;
   return table;
 }
 

@@ -24,6 +24,9 @@ constexpr bool kWidens = true;    // two instructions of 22 less a line, from a 
 constexpr int kStreamPanels = 2;  // panels side by side at M = 1
 constexpr int64_t kCut = 256;     // most lines of a cut: 16 KB of bf16, or of half a panel in fp32
 
+constexpr bool kStatesInRegisters =
+    false;  // of a scan: 16 states of 16 channels are all registers twice over
+
 struct V {
   __m256 a, b;
 };
@@ -48,6 +51,7 @@ FT_INLINE V Mul(V x, V y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, 
 FT_INLINE V Div(V x, V y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
 FT_INLINE V Fma(V x, V y, V z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
 FT_INLINE V Fnma(V x, V y, V z) { return {_mm256_fnmadd_ps(x.a, y.a, z.a), _mm256_fnmadd_ps(x.b, y.b, z.b)}; }
+FT_INLINE V Fms(V x, V y, V z) { return {_mm256_fmsub_ps(x.a, y.a, z.a), _mm256_fmsub_ps(x.b, y.b, z.b)}; }
 // Holds an accumulator in its registers where the compiler would move it about.
 FT_INLINE void Pin(V& x) { asm("" : "+x"(x.a), "+x"(x.b)); }
 FT_INLINE V Min(V x, V y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }  // y where unordered
@@ -55,6 +59,12 @@ FT_INLINE V Max(V x, V y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, 
 FT_INLINE V Negate(V x) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   return {_mm256_xor_ps(x.a, sign), _mm256_xor_ps(x.b, sign)};
+}
+FT_INLINE __m256 Signs8(__m256 x) { return _mm256_and_ps(x, _mm256_set1_ps(-0.0f)); }
+FT_INLINE __m256 Abs8(__m256 x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+FT_INLINE V Abs(V x) { return {Abs8(x.a), Abs8(x.b)}; }
+FT_INLINE V WithSign(V x, V sign) {
+  return {_mm256_or_ps(Abs8(x.a), Signs8(sign.a)), _mm256_or_ps(Abs8(x.b), Signs8(sign.b))};
 }
 FT_INLINE V Round(V x) {
   return {_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
@@ -65,6 +75,14 @@ FT_INLINE __m256 TwoTo8(__m256 n) {
       _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
 FT_INLINE V TwoTo(V n) { return {TwoTo8(n.a), TwoTo8(n.b)}; }  // n integral, -126..127
+
+FT_INLINE __m256 AddExponent8(__m256 p, __m256 t) {
+  return _mm256_castsi256_ps(
+      _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(t), 23)));
+}
+FT_INLINE V AddExponent(V p, V t) {  // p * 2^n, t = 1.5 * 2^23 + n; p and the result normal
+  return {AddExponent8(p.a, t.a), AddExponent8(p.b, t.b)};
+}
 
 FT_INLINE Mask Less(V x, V y) {
   return {_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ)};

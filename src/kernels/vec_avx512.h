@@ -26,6 +26,8 @@ constexpr bool kWidens = true;  // where FMA and integer operations share two po
 constexpr int kStreamPanels = 2;  // panels side by side at M = 1
 constexpr int64_t kCut = 192;     // most lines of a cut: 24 KB in fp32, beside 9 KB of activations
 
+constexpr bool kStatesInRegisters = true;  // of a scan: 16 states, 7 constants, a row's values
+
 using V = __m512;
 using Mask = __mmask16;
 
@@ -40,6 +42,7 @@ FT_INLINE V Mul(V x, V y) { return _mm512_mul_ps(x, y); }
 FT_INLINE V Div(V x, V y) { return _mm512_div_ps(x, y); }
 FT_INLINE V Fma(V x, V y, V z) { return _mm512_fmadd_ps(x, y, z); }
 FT_INLINE V Fnma(V x, V y, V z) { return _mm512_fnmadd_ps(x, y, z); }
+FT_INLINE V Fms(V x, V y, V z) { return _mm512_fmsub_ps(x, y, z); }
 #ifdef FUSIONTREE_EMULATE_AVX512
 FT_INLINE void Pin(V&) {}
 #else
@@ -48,10 +51,23 @@ FT_INLINE void Pin(V& x) { asm("" : "+v"(x)); }  // see vec_avx2.h
 FT_INLINE V Min(V x, V y) { return _mm512_min_ps(x, y); }  // y where unordered
 FT_INLINE V Max(V x, V y) { return _mm512_max_ps(x, y); }  // y where unordered
 FT_INLINE V Negate(V x) { return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f)); }
+FT_INLINE V Abs(V x) {
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
+}
+FT_INLINE V WithSign(V x, V sign) {
+  return _mm512_castsi512_ps(
+      _mm512_or_si512(_mm512_castps_si512(Abs(x)),
+                      _mm512_and_si512(_mm512_castps_si512(sign), _mm512_set1_epi32(INT32_MIN))));
+}
 FT_INLINE V Round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 FT_INLINE V TwoTo(V n) {  // n integral, -126..127
   return _mm512_castsi512_ps(
       _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+}
+
+FT_INLINE V AddExponent(V p, V t) {  // p * 2^n, t = 1.5 * 2^23 + n; p and the result normal
+  return _mm512_castsi512_ps(
+      _mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
 }
 
 FT_INLINE Mask Less(V x, V y) { return _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ); }
