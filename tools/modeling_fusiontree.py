@@ -6,7 +6,8 @@ statement, attention holds its whole score matrix, logits are not chunked. Copie
     "auto_map": {"AutoConfig": "modeling_fusiontree.FusionTreeConfig",
                  "AutoModelForCausalLM": "modeling_fusiontree.FusionTreeForCausalLM"}
 
-it is loaded by AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True), and `generate` works with a cache.
+it is loaded by AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True), and `generate` works with a cache. That the
+copy suffices is why the model is one long file.
 
 Beyond the usual arguments, forward takes
   document_starts  a row's document starts (list of ints for one row, list of lists for several); token 0 of a fresh row always starts one
