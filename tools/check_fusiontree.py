@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Checks tools/modeling_fusiontree.py against itself and against Transformers' MambaMixer (development only, about a minute).
 
-For every case of testdata/fusiontree: the golden values and gradients (by finite differences) are those of the files; token by token and chunk by chunk with a cache equals the full forward, packed documents equal
-separate ones, a left-padded batch equals single rows, `trust_remote_code` loads the folder. Then: exactly the keys that the windows
-allow move each query, key by key; no future token matters; every option changes the numbers (so that a golden value would
-catch its absence); dropped branches, state passing, initialisation, refused configs and tensors. Needs testdata/fusiontree.
+For every case of testdata/fusiontree: golden values and gradients (by finite differences) are those of the files; token by token
+and chunk by chunk with a cache equals the full forward; packed documents equal separate ones; a left-padded batch equals single
+rows; exactly the keys that windows and documents allow move each query, key by key and head by head; no token moves an earlier
+one; every tensor and every option moves the numbers, so that a golden value catches its absence; pruned equals zeroed. Then
+`trust_remote_code`, dropped branches, dropout, state passing, initialisation, refused configs and tensors.
 Example:  tools/check_fusiontree.py testdata/fusiontree
 """
 
@@ -24,6 +25,7 @@ from safetensors.torch import load_file, save_file
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import modeling_fusiontree as ft  # noqa: E402
+from make_fusiontree_golden import prune, zeroed  # noqa: E402
 
 LENGTH = 33
 TOLERANCE = 1e-9  # fp64; except where the definition itself has fp32 numbers, nothing differs by more
@@ -101,7 +103,7 @@ def check_files(name, folder):
         expect(set(gradients) == set(dict(model.named_parameters())), f"{name}: tensors of gradients.safetensors")
         generator = torch.Generator().manual_seed(6)
         for tensor, p in model.named_parameters():
-            direction, step = torch.randn(p.shape, generator=generator, dtype=torch.float64), 1e-6
+            direction, step = torch.randn(p.shape, generator=generator, dtype=torch.float64), 1e-7
             before = p.clone()
             p.copy_(before + step * direction)
             ahead = total()
@@ -110,7 +112,7 @@ def check_files(name, folder):
             p.copy_(before)
             expected = float((gradients[tensor].double() * direction).sum())
             scale = float(gradients[tensor].double().norm())
-            expect(abs(slope - expected) < 1e-5 * scale + 1e-8, f"{name}: d total / d {tensor}: {expected}, by differences {slope}")
+            expect(abs(slope - expected) < 1e-5 * scale + 1e-7, f"{name}: d total / d {tensor}: {expected}, by differences {slope}")
 
 
 def check_state(name, model, ids):
@@ -287,6 +289,41 @@ def check_mamba_mixer():
     expect(error < 1e-5, f"the mixer differs from that of Transformers by {error}")
 
 
+def check_pruned(root, name, ids):
+    """A pruned folder is what is left of the unpruned one, and computes what that does with its branches dropped, with a cache too."""
+    with open(os.path.join(root, name, "golden.json"), encoding="utf-8") as f:
+        golden = json.load(f)
+    if "unpruned" not in golden:
+        return
+    before, after = (os.path.join(root, folder) for folder in (golden["unpruned"], name))
+    unpruned, pruned = load(before), load(after)
+    left = prune(unpruned.config, golden["layer_types"], load_file(os.path.join(before, "model.safetensors")))
+    stored = load_file(os.path.join(after, "model.safetensors"))
+    expect(set(left) == set(stored) and all(torch.equal(left[key], stored[key]) for key in left), f"{name}: tensors")
+    dropped = zeroed(unpruned, golden["layer_types"], LENGTH)
+    whole = unpruned(ids, dropped=dropped).logits
+    expect(distance(pruned(ids).logits, whole) < TOLERANCE, f"{name}: pruned and zeroed differ")
+    expect(distance(chunked(pruned, ids, [4] * 8 + [1]), whole) < TOLERANCE, f"{name}: pruned in chunks and zeroed differ")
+    expect(distance(unpruned(ids).logits, whole) > 0.1, f"{name}: pruning changes nothing")
+
+
+def check_training(folder, ids):
+    """Dropout and branch dropout: repeatable from a seed, with gradients, off in evaluation."""
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+        keys = json.load(f)
+    model = ft.FusionTreeForCausalLM(ft.FusionTreeConfig(**(keys | dict(dropout=0.2, drop_branch_prob=0.5))))
+    runs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        model.zero_grad()
+        out = model.train()(ids, document_starts=[0, 9, 20], labels=ids)
+        ft.total_loss(out.losses, balance=0.3, entropy=0.1, polarise=0.2).backward()
+        runs.append(float(out.loss.detach()))
+        expect(all(p.grad is not None and bool(p.grad.isfinite().all()) for p in model.parameters()), "gradients in training")
+    expect(runs[0] == runs[1] != runs[2], f"dropout from a seed: {runs}")
+    expect(distance(model.eval()(ids).logits, model(ids).logits) == 0, "dropout in evaluation")
+
+
 def check_dropping(model, ids):
     """A dropped branch leaves no trace: changing its weights changes nothing; and it differs per document."""
     layers = model.config.num_hidden_layers
@@ -342,7 +379,8 @@ def check_refusals():
     for bad, word in (
             (dict(hidden_dropout=0.1), "hidden_dropout"), (dict(global_heads=1), "global_heads"), (dict(global_heads=6), "global_heads"),
             (dict(num_key_value_heads=3), "num_key_value_heads"), (dict(window_size=0), "window_size"), (dict(gate_rank=0), "gate_rank"),
-            (dict(ssm_state_size=0), "ssm_state_size"), (dict(time_step_rank="auto"), "time_step_rank"), (dict(time_step_rank=0), "time_step_rank"),
+            (dict(ssm_state_size=0), "ssm_state_size"), (dict(time_step_rank="auto"), "time_step_rank"),
+            (dict(time_step_rank=0), "time_step_rank"),
             (dict(hidden_size=15, head_dim=4), "hidden_size"), (dict(hidden_size=18), "num_attention_heads"), (dict(head_dim=5), "head_dim"),
             (dict(layer_types=["hybrid"]), "layer_types"), (dict(layer_types=["hybrid", "window"]), "layer_types"),
             (dict(layer_types=["local", "hybrid"], global_heads=4), "layer_types"), (dict(norm_type="batch"), "norm_type"),
@@ -390,6 +428,7 @@ def main():
             check_causality(name, model, ids)
             check_windows(name, model)
             check_options(name, folder, ids, keys)
+            check_pruned(args.folder, name, ids)
         base = os.path.join(args.folder, "base")
         ids = draw(64, LENGTH, 12) % load(base).config.vocab_size
         check_remote_code(base, ids)
@@ -398,6 +437,7 @@ def main():
         check_state_passing(os.path.join(args.folder, "all_mamba"), ids)
         check_refusals()
     check_init()
+    check_training(base, ids)
     print(f"{len(names)} cases, {len(failures)} failures, {time.time() - began:.0f} s")
     return 1 if failures else 0
 

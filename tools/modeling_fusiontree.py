@@ -10,7 +10,8 @@ it is loaded by AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=T
 copy suffices is why the model is one long file.
 
 Beyond the usual arguments, forward takes
-  document_starts  a row's document starts (list of ints for one row, list of lists for several); token 0 of a fresh row always starts one
+  document_starts  a row's document starts (list of ints for one row, list of lists for several); token 0 of a
+                   fresh row always starts one
   labels           [B, L], -100 = not a target; label t is predicted from t - 1 if both lie in the same document
   teacher_logits   [B, L, V] for the distillation loss, with distill_temperature
   dropped          [layers, B, L], 0 nothing, DROP_MAMBA or DROP_ATTENTION: the branch that these tokens go without; in training
@@ -24,7 +25,8 @@ Where the definition leaves room, this file means:
   - gate_granularity "none" has no gate and no gate tensors; such a layer counts as not gated, so the gate losses are 0.
     In a pruned layer, or where branch dropout takes a branch, the survivor still has weight 1 instead of 1/2.
   - The gate losses average over the layers in which some document kept both branches.
-  - conv_kernel 0: no conv1d tensors, x~ = silu(z_x). A conv of width 1 looks at its own token only. attn_conv_kernel 0: no attn.conv.weight.
+  - conv_kernel 0: no conv1d tensors, x~ = silu(z_x). A conv of width 1 looks at its own token only.
+    attn_conv_kernel 0: no attn.conv.weight.
   - norm_mid of a serial attention layer, and of tokens whose Mamba branch is dropped, sees x + 0.
   - base_window is read for "pyramidal" only. sincos needs an even H whatever the layer types are. `local` needs G < n_h; G = 0 is
     then the same as `hybrid`. A learnt table is not required of a model that has no Mamba branch.
@@ -582,7 +584,7 @@ class FusionTreeModel(FusionTreePreTrainedModel):
         fresh = cache is None or cache.document is None
         if fresh:
             starts[:, 0] = True
-        if document_starts is not None:
+        if document_starts:
             rows = document_starts if isinstance(document_starts[0], (list, tuple)) else [document_starts]
             if len(rows) != batch:
                 raise ValueError(f"document_starts: expected {batch} lists, got {len(rows)}")
