@@ -19,7 +19,8 @@ namespace fusiontree {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kParity = fs::path(FUSIONTREE_TESTDATA) / "parity";
+const fs::path kTestdata = FUSIONTREE_TESTDATA;
+const fs::path kParity = kTestdata / "parity";
 
 const fs::path kGguf = fs::path(FUSIONTREE_TESTDATA) / "gguf";
 
@@ -77,24 +78,31 @@ double MaxDifference(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 struct HiddenStates : ops::Probe {
-  explicit HiddenStates(int64_t layer_count) : layers(layer_count) {}
+  explicit HiddenStates(const models::Model& model)
+      : layers(model.config().num_layers), layer_output(model.layer_output()) {}
   void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns,
                int64_t stride) override {
     int64_t k = -1;
     if (op == "embed") k = 0;
-    if (op == "down_proj" && layer + 1 < layers) k = layer + 1;
+    if (op == layer_output && layer + 1 < layers) k = layer + 1;
     if (op == "final_norm") k = layers;
     if (k < 0) return;
     for (int64_t r = 0; r < rows; ++r)
       states[k].insert(states[k].end(), value + r * stride, value + r * stride + columns);
   }
   int64_t layers;
+  std::string_view layer_output;
   std::map<int64_t, std::vector<float>> states;
 };
 
 class Parity : public testing::TestWithParam<std::string> {
  protected:
-  void Load(models::ComputeType compute) { Load(compute, kParity / GetParam()); }
+  // "qwen3": a folder of testdata/parity; "mamba/biases": one of another folder.
+  fs::path Folder() const {
+    const std::string& name = GetParam();
+    return name.find('/') == std::string::npos ? kParity / name : kTestdata / name;
+  }
+  void Load(models::ComputeType compute) { Load(compute, Folder()); }
   void Load(models::ComputeType compute, const fs::path& path) {
     auto opened = checkpoint::Checkpoint::Open(path.string());
     ASSERT_TRUE(opened.ok()) << opened.status().message();
@@ -119,7 +127,7 @@ class Parity : public testing::TestWithParam<std::string> {
     return all;
   }
   nlohmann::json Facts() {
-    std::ifstream in(kParity / GetParam() / "golden.json");
+    std::ifstream in(Folder() / "golden.json");
     return nlohmann::json::parse(in);
   }
 
@@ -131,10 +139,9 @@ class Parity : public testing::TestWithParam<std::string> {
 
 TEST_P(Parity, LogitsAndHiddenStatesInF32) {
   ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kF32));
-  const Golden golden(kParity / GetParam() / "golden.safetensors"),
-      more(kParity / GetParam() / "golden_more.safetensors");
+  const Golden golden(Folder() / "golden.safetensors"), more(Folder() / "golden_more.safetensors");
   const std::vector<float> expected = golden.Get<float>("logits");
-  HiddenStates hidden(model_->config().num_layers);
+  HiddenStates hidden(*model_);
   context_.set_probe(&hidden);
   const std::vector<float> logits = Logits(golden.Ids("ids"), 512);
   context_.set_probe(nullptr);
@@ -172,8 +179,7 @@ TEST_P(Parity, ErrorInFileTypeIsNoLargerThanThatOfTransformers) {
   const nlohmann::json facts = Facts();
   if (!facts["prompts"][0].contains("transformers_bf16_error")) GTEST_SKIP() << "not a pure bf16 file";
   ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kAuto));
-  const Golden golden(kParity / GetParam() / "golden.safetensors"),
-      more(kParity / GetParam() / "golden_more.safetensors");
+  const Golden golden(Folder() / "golden.safetensors"), more(Folder() / "golden_more.safetensors");
   double ours = 0, theirs = 0;
   size_t count = 0;
   for (const auto& prompt : facts["prompts"]) {
@@ -192,14 +198,27 @@ TEST_P(Parity, ErrorInFileTypeIsNoLargerThanThatOfTransformers) {
   EXPECT_LE(std::sqrt(ours / static_cast<double>(count)), std::sqrt(theirs / static_cast<double>(count)));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Parity, testing::ValuesIn(Names(kParity)),
-                         [](const auto& test) { return test.param; });
+std::vector<std::string> NamesUnder(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const std::string& name : Names(kTestdata / folder)) names.push_back(folder + "/" + name);
+  return names;
+}
+
+std::string CaseName(const testing::TestParamInfo<std::string>& test) {
+  std::string name = test.param;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Parity, testing::ValuesIn(Names(kParity)), CaseName);
+INSTANTIATE_TEST_SUITE_P(FusionTree, Parity, testing::ValuesIn(NamesUnder("fusiontree")), CaseName);
+INSTANTIATE_TEST_SUITE_P(Mamba, Parity, testing::ValuesIn(NamesUnder("mamba")), CaseName);
 
 // The same weights in a GGUF file (tools/hf_to_gguf.py): row order of llama files, biases, windows, scalings.
 class GgufParity : public Parity {};
 
 TEST_P(GgufParity, SameLogitsAsTheFolder) {
-  const Golden golden(kParity / GetParam() / "golden.safetensors");
+  const Golden golden(Folder() / "golden.safetensors");
   const std::vector<int32_t> ids = golden.Ids("ids");
   ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kF32));
   const std::vector<float> folder = Logits(ids, 512);
@@ -214,8 +233,7 @@ TEST_P(GgufParity, SameLogitsAsTheFolder) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GgufParity, testing::ValuesIn(Names(kGguf)),
-                         [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, GgufParity, testing::ValuesIn(Names(kGguf)), CaseName);
 
 }  // namespace
 }  // namespace fusiontree

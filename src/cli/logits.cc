@@ -31,12 +31,13 @@ std::string HiddenName(bool many, size_t sequence, int64_t k) {
 class HiddenWriter : public ops::Probe {
  public:
   // The first `wanted` sequences are written, those behind them only ran in the same batch.
-  HiddenWriter(const Sequences& sequences, size_t wanted, int64_t chunk, int64_t layers, bool many,
-               checkpoint::SafetensorsWriter* writer)
+  HiddenWriter(const Sequences& sequences, size_t wanted, int64_t chunk, const models::Model& model,
+               bool many, checkpoint::SafetensorsWriter* writer)
       : sequences_(sequences),
         wanted_(wanted),
         chunk_(chunk),
-        layers_(layers),
+        layers_(model.config().num_layers),
+        layer_output_(model.layer_output()),
         many_(many),
         writer_(writer) {}
 
@@ -44,7 +45,7 @@ class HiddenWriter : public ops::Probe {
                int64_t stride) override {
     int64_t k = -1;
     if (op == "embed") k = 0;
-    if (op == "down_proj" && layer + 1 < layers_) k = layer + 1;
+    if (op == layer_output_ && layer + 1 < layers_) k = layer + 1;
     if (op == "final_norm") k = layers_;
     if (k < 0 || !status_.ok()) return;
     int64_t row = 0;
@@ -66,6 +67,7 @@ class HiddenWriter : public ops::Probe {
   const Sequences& sequences_;
   size_t wanted_;
   int64_t chunk_, layers_;
+  std::string_view layer_output_;
   bool many_;
   checkpoint::SafetensorsWriter* writer_;
   int64_t done_ = 0;  // positions of every text that have passed
@@ -171,7 +173,7 @@ class Logits : public Command {
       const std::vector<int64_t> ids(sequences[s].begin(), sequences[s].end());
       FT_RETURN_IF_ERROR(writer.Append("ids" + Suffix(many, s), ids.data(), ids.size() * sizeof(int64_t)));
     }
-    HiddenWriter hidden(sequences, wanted, flags_.chunk, config.num_layers, many, &writer);
+    HiddenWriter hidden(sequences, wanted, flags_.chunk, *runtime.model, many, &writer);
     if (hidden_) runtime.context->set_probe(&hidden);
     base::Progress progress("running");
     int64_t done = 0;

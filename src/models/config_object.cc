@@ -165,4 +165,11 @@ base::Status ConfigObject::RefuseUnknown() {
   return base::OkStatus();
 }
 
+base::Status ConfigObject::RefuseAllUnknown() {
+  for (const auto& [key, value] : state_->json.items())
+    if (!state_->known.count(key))
+      return base::BadInput("{}: the key \"{}\" ({}) is not known", state_->where, key, Shown(value));
+  return base::OkStatus();
+}
+
 }  // namespace fusiontree::models

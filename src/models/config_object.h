@@ -41,6 +41,8 @@ class ConfigObject {
   base::Status RequireNeutral(const std::string& key, bool one_is_neutral);
   // Fails naming the first key that was never asked for and whose value is not neutral.
   base::Status RefuseUnknown();
+  // The same whatever its value: for configs that are nobody's but ours.
+  base::Status RefuseAllUnknown();
 
   const std::string& where() const;
   bool SameAs(const ConfigObject& other) const;

@@ -66,6 +66,7 @@ class Distributed : public Model {
   std::string CacheTypeName() const override { return shard_->CacheTypeName(); }
   size_t weight_bytes() const override { return weight_bytes_; }
   size_t streamed_bytes() const override { return streamed_bytes_; }
+  std::string_view layer_output() const override { return shard_->layer_output(); }
   double FlopsPerToken(int64_t context) const override { return shard_->FlopsPerToken(context); }
   double HeadFlops() const override { return shard_->HeadFlops(); }
   int64_t hidden_stride() const override { return shard_->hidden_stride(); }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -44,6 +45,8 @@ class Model {
   virtual size_t weight_bytes() const = 0;        // packed weights and vectors in memory
   virtual size_t streamed_bytes()
       const = 0;  // of them, what one decode step reads whole: all but an untied embedding
+  // Probe point whose value is a layer's output.
+  virtual std::string_view layer_output() const = 0;
   virtual double FlopsPerToken(int64_t context) const = 0;  // matrices + causal attention, without the head
   virtual double HeadFlops() const = 0;                     // of one row of logits
 

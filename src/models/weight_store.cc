@@ -197,7 +197,8 @@ base::Status WeightStore::PlaceBias(const TensorRule& rule, const Part& part,
   FT_ASSIGN_OR_RETURN(const TensorInfo* info, FindTensor(checkpoint_, rule));
   const base::Range rows = OwnedPart(rule, heads_, shard_).rows;
   std::vector<float> values(static_cast<size_t>(rows.end - rows.begin));
-  FT_RETURN_IF_ERROR(ReadVector(*info, rows, values.data()));
+  FT_RETURN_IF_ERROR(
+      ReadVector(*info, {rule.first_row + rows.begin, rule.first_row + rows.end}, values.data()));
   const int64_t d = rule.interleaved_head;
   for (int64_t r = 0; r < rows.end - rows.begin; ++r) {
     const int64_t row = d ? r - r % d + r % d % 2 * (d / 2) + r % d / 2 : r;

@@ -39,6 +39,7 @@ class WeightStore {
   // Reads and packs everything. An infinite or NaN weight is an error that names its tensor.
   base::Status Load(ops::Context& context, const std::function<void(double)>& progress);
 
+  size_t matrix_count() const { return matrices_.size(); }
   const ops::Matrix& matrix(size_t index) const { return matrices_[index].matrix; }
   const float* vector(size_t index) const { return vectors_[index].values.data(); }
   // First output column of part `part` of a kInOrder stack.

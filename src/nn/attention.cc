@@ -1,25 +1,25 @@
 #include "nn/attention.h"
 
+#include <algorithm>
+
 #include "nn/kv_view.h"
 
 namespace fusiontree::nn {
 
-AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const AttentionWeights& w) {
-  return {context.arena().TakeArray<float>(rows * w.qkv.panels * kernels::kPanel),
-          context.arena().TakeArray<float>(rows * ops::PaddedColumns(w.o.k)),
-          ops::TakeRows(context, rows, w.o)};
-}
-
-void RunAttention(ops::Context& context, const AttentionWeights& w, const AttentionSpace& space,
-                  const ops::Rows& rows, const cache::Batch& batch, const ops::RopeAngles& angles, int layer,
-                  kernels::Epilogue end, float* x, int64_t stride, uint8_t* row_ok) {
+void RunAttention(ops::Context& context, const AttentionWeights& w, const ops::Rows& rows,
+                  const cache::Batch& batch, const ops::RopeAngles& angles, int layer, kernels::Epilogue end,
+                  float* x, int64_t stride, uint8_t* row_ok) {
   const int64_t m = rows.m, width = w.qkv.panels * kernels::kPanel, d = w.head_dim;
-  float *q = space.qkv, *k = space.qkv + w.k_column, *v = space.qkv + w.v_column;
+  const tensor::Arena::Scope scope(context.arena());
+  const int64_t out_stride = ops::PaddedColumns(w.o.k);
+  float* qkv = context.arena().TakeArray<float>(m * width);
+  float* out = context.arena().TakeArray<float>(m * out_stride);
+  float *q = qkv, *k = qkv + w.k_column, *v = qkv + w.v_column;
   auto probe = [&](const char* op, const float* value, const Part& part) {
     ObservePart(context, layer, op, value, m, width, part);
   };
 
-  ops::Matmul(context, rows, w.qkv, kernels::kStore, space.qkv, width);
+  ops::Matmul(context, rows, w.qkv, kernels::kStore, qkv, width);
   probe("q_proj", q, w.q_part);
   probe("k_proj", k, w.kv_part);
   probe("v_proj", v, w.kv_part);
@@ -34,18 +34,19 @@ void RunAttention(ops::Context& context, const AttentionWeights& w, const Attent
   probe("q_rope", q, w.q_part);
   probe("k_rope", k, w.kv_part);
 
-  const int64_t out_stride = ops::PaddedColumns(w.o.k);
+  // Columns of heads that a layer has lost.
+  if (w.heads * d < w.o.k) std::fill(out, out + m * out_stride, 0.0f);
   int64_t q_column = 0, kv_column = 0;
   for (const HeadSet& set : w.sets) {
     const std::vector<ops::KvSpan> spans =
         SpansOfLayer(batch, set.place, set.shape.kv_heads, set.shape.window);
     ops::WriteKv(context, set.shape, spans, k + kv_column, v + kv_column, width);
-    ops::Attention(context, set.shape, spans, q + q_column, width, space.out + q_column, out_stride);
+    ops::Attention(context, set.shape, spans, q + q_column, width, out + q_column, out_stride);
     q_column += set.shape.heads * d;
     kv_column += set.shape.kv_heads * d;
   }
-  ObservePart(context, layer, "attention", space.out, m, out_stride, w.q_part);
-  const ops::Rows packed = ops::PackRows(context, space.out, out_stride, m, w.o, space.out_rows);
+  ObservePart(context, layer, "attention", out, m, out_stride, w.q_part);
+  const ops::Rows packed = ops::PackRows(context, out, out_stride, m, w.o, ops::TakeRows(context, m, w.o));
   RowParallelLinear(context, packed, w.o, end, x, stride);
 }
 

@@ -31,19 +31,11 @@ struct AttentionWeights {
   Part q_part, kv_part;       // this rank's heads in the whole model, in columns
 };
 
-// Memory of one forward's attention, reused by every layer. T rows.
-struct AttentionSpace {
-  float* qkv;      // [T, qkv.panels * 32]
-  float* out;      // [T, columns of W_o, padded]
-  void* out_rows;  // packed
-};
-AttentionSpace TakeAttentionSpace(ops::Context& context, int64_t rows, const AttentionWeights& weights);
-
 // rows: packed normed rows of `batch`; x [T, stride]: the result (kStore), or the residual stream that it is
 // added to (kAdd). `layer` is for the probe.
-void RunAttention(ops::Context& context, const AttentionWeights& weights, const AttentionSpace& space,
-                  const ops::Rows& rows, const cache::Batch& batch, const ops::RopeAngles& angles, int layer,
-                  kernels::Epilogue end, float* x, int64_t stride, uint8_t* row_ok);
+void RunAttention(ops::Context& context, const AttentionWeights& weights, const ops::Rows& rows,
+                  const cache::Batch& batch, const ops::RopeAngles& angles, int layer, kernels::Epilogue end,
+                  float* x, int64_t stride, uint8_t* row_ok);
 
 }  // namespace fusiontree::nn
 

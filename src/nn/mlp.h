@@ -15,15 +15,9 @@ struct MlpWeights {
   Part part;  // of the intermediate width that this rank holds
 };
 
-struct MlpSpace {
-  float* act;      // [T, gate_up.panels / 2 * 32]
-  void* act_rows;  // packed
-};
-MlpSpace TakeMlpSpace(ops::Context& context, int64_t rows, const MlpWeights& weights);
-
 // rows: packed normed rows; x [T, stride]: the residual stream, added to.
-void RunMlp(ops::Context& context, const MlpWeights& weights, const MlpSpace& space, const ops::Rows& rows,
-            int layer, float* x, int64_t stride);
+void RunMlp(ops::Context& context, const MlpWeights& weights, const ops::Rows& rows, int layer, float* x,
+            int64_t stride);
 
 }  // namespace fusiontree::nn
 

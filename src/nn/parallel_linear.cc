@@ -101,6 +101,11 @@ void VocabParallelHead(ops::Context& context, const ops::Rows& rows, const ops::
   });
 }
 
+void ObserveWhole(ops::Context& context, int layer, const char* op, const float* value, int64_t m,
+                  int64_t columns, int64_t stride) {
+  if (context.probe() != nullptr) context.probe()->Observe(layer, op, value, m, columns, stride);
+}
+
 void ObservePart(ops::Context& context, int layer, const char* op, const float* value, int64_t m,
                  int64_t stride, const Part& part) {
   if (context.probe() == nullptr) return;

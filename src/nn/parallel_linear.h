@@ -43,6 +43,10 @@ void VocabParallelHead(ops::Context& context, const ops::Rows& rows, const ops::
 void ObservePart(ops::Context& context, int layer, const char* op, const float* value, int64_t m,
                  int64_t stride, const Part& part);
 
+// Shows the probe a value that every rank holds whole: rank 0's.
+void ObserveWhole(ops::Context& context, int layer, const char* op, const float* value, int64_t m,
+                  int64_t columns, int64_t stride);
+
 }  // namespace fusiontree::nn
 
 #endif  // FUSIONTREE_NN_PARALLEL_LINEAR_H_

@@ -64,14 +64,17 @@ Buffer::~Buffer() {
 
 void* Arena::Take(size_t bytes) {
   const size_t size = RoundUp(std::max<size_t>(bytes, 1), 64);
-  if (chunks_.empty() || chunks_.back().size() - used_ < size) {
+  while (chunk_ < chunks_.size() && chunks_[chunk_].size() - used_ < size) {
+    ++chunk_;
+    used_ = 0;
+  }
+  if (chunk_ == chunks_.size()) {
     base::Result<Buffer> chunk = Buffer::Create(RoundUp(std::max(size, capacity() / 2), kHugePage));
     FT_CHECK(
         chunk.ok());  // activations are bounded by the chunk of a prefill; without them nothing can go on
     chunks_.push_back(std::move(chunk).value());
-    used_ = 0;
   }
-  void* piece = chunks_.back().data() + used_;
+  void* piece = chunks_[chunk_].data() + used_;
   used_ += size;
   return piece;
 }
@@ -84,6 +87,7 @@ void Arena::Reset() {
     FT_CHECK(chunk.ok());
     chunks_.push_back(std::move(chunk).value());
   }
+  chunk_ = 0;
   used_ = 0;
 }
 

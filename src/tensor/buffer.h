@@ -45,9 +45,25 @@ class Arena {
   void Reset();
   size_t capacity() const;
 
+  // What is taken during its life is given back at its end, for the next one to take.
+  class Scope {
+   public:
+    explicit Scope(Arena& arena) : arena_(arena), chunk_(arena.chunk_), used_(arena.used_) {}
+    ~Scope() {
+      arena_.chunk_ = chunk_;
+      arena_.used_ = used_;
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Arena& arena_;
+    size_t chunk_, used_;
+  };
+
  private:
   std::vector<Buffer> chunks_;
-  size_t used_ = 0;  // of the last chunk
+  size_t chunk_ = 0, used_ = 0;  // the present chunk, and bytes of it; those before are full
 };
 
 }  // namespace fusiontree::tensor

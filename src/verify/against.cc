@@ -44,10 +44,11 @@ LayerError Compare(const std::string& name, const std::string& meaning, const st
 }
 
 // The engine's value that hidden_k names: "embed", the stream after layer k - 1, "final_norm".
-std::pair<int, std::string> ProbeOfHidden(int64_t k, int64_t layers) {
+std::pair<int, std::string> ProbeOfHidden(int64_t k, const models::Model& model) {
+  const int64_t layers = model.config().num_layers;
   if (k == 0) return {-1, "embed"};
   if (k == layers) return {-1, "final_norm"};
-  return {static_cast<int>(k - 1), "down_proj"};
+  return {static_cast<int>(k - 1), std::string(model.layer_output())};
 }
 std::string Meaning(int64_t k, int64_t layers) {
   if (k == layers) return "after the final norm";
@@ -86,7 +87,8 @@ Status CompareDump(Setup* setup, const Dump& dump, const std::string& suffix, do
   const int64_t layers = config.num_layers;
   const bool hidden = !dump.hidden.empty();
   Recorder recorder([&](int, std::string_view op) {
-    return op == "logits" || (hidden && (op == "embed" || op == "down_proj" || op == "final_norm"));
+    return op == "logits" ||
+           (hidden && (op == "embed" || op == setup->model().layer_output() || op == "final_norm"));
   });
   engine::ForcedOptions options;
   options.chunk = static_cast<int64_t>(dump.ids.size());
@@ -96,7 +98,7 @@ Status CompareDump(Setup* setup, const Dump& dump, const std::string& suffix, do
   setup->context().set_probe(nullptr);
   FT_RETURN_IF_ERROR(status);
   for (int64_t k = 0; hidden && k <= layers; ++k) {
-    const auto [layer, op] = ProbeOfHidden(k, layers);
+    const auto [layer, op] = ProbeOfHidden(k, setup->model());
     FT_ASSIGN_OR_RETURN(const Rows engine, recorder.Take(layer, op));
     report->layers.push_back(Compare(fmt::format("hidden{}_{}", suffix, k), Meaning(k, layers),
                                      dump.hidden[static_cast<size_t>(k)], engine, tolerance));

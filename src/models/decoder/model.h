@@ -6,40 +6,24 @@
 #define FUSIONTREE_MODELS_DECODER_MODEL_H_
 
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "models/decoder/spec.h"
-#include "models/model.h"
-#include "models/weight_store.h"
+#include "models/language_model.h"
 #include "nn/attention.h"
 #include "nn/mlp.h"
 
 namespace fusiontree::models {
 
-// On a rank of several (ops::Context::ranks) it holds and computes that rank's shard; all ranks call Forward
-// and Head with the same arguments at the same time. Head's logits are rank 0's.
-class DecoderModel : public Model {
+class DecoderModel : public LanguageModel {
  public:
   static base::Result<std::unique_ptr<Model>> Load(const checkpoint::Checkpoint& checkpoint,
                                                    const DecoderSpec& spec, const ModelOptions& options,
                                                    ops::Context& context);
 
-  const DecoderConfig& config() const override { return config_; }
-  const cache::CacheLayout& cache_layout() const override { return layout_; }
-  std::string TypeName() const override;
-  std::string CacheTypeName() const override;
-  size_t weight_bytes() const override { return store_.bytes(); }
-  size_t streamed_bytes() const override;
+  const DecoderConfig& config() const override { return spec_.config(); }
+  std::string_view layer_output() const override { return "down_proj"; }
   double FlopsPerToken(int64_t context) const override;
-  double HeadFlops() const override;
-  std::unique_ptr<cache::SequenceState> NewSequence(cache::BlockPool* pool) const override;
-  int64_t hidden_stride() const override { return ops::PaddedColumns(config_.hidden_size); }
-  int64_t logits_stride() const override { return ops::PaddedColumns(config_.vocab_size); }
-  void Forward(ops::Context& context, const cache::Batch& batch, float* hidden,
-               uint8_t* row_ok) const override;
-  void Head(ops::Context& context, const float* hidden, const int64_t* rows, int64_t count,
-            float* logits) const override;
 
  private:
   struct Layer {
@@ -51,27 +35,19 @@ class DecoderModel : public Model {
   struct Plan;  // indices into the store
 
   DecoderModel(const checkpoint::Checkpoint& checkpoint, const DecoderSpec& spec, const ModelOptions& options,
-               const kernels::Table& table, Shard shard);
+               const kernels::Table& table, Shard shard)
+      : LanguageModel(checkpoint, spec, options, table, shard), spec_(spec) {}
   base::Status Build(const checkpoint::Checkpoint& checkpoint, const ModelOptions& options,
                      ops::Context& context);
   base::Result<Plan> AddLayer(const struct LayerRules& rules);
-  Layer MakeLayer(const Plan& plan, int64_t index);
-
-  HeadCounts heads() const { return spec_.heads(); }
+  Layer MakeLayer(const Plan& plan, int64_t index) const;
+  void RunLayers(ops::Context& context, const cache::Batch& batch, const std::vector<int64_t>& positions,
+                 float* x, uint8_t* row_ok) const override;
+  int64_t head_dim() const override { return config().head_dim; }
 
   DecoderSpec spec_;  // of the whole model
-  const DecoderConfig& config_;
-  Shard shard_;  // what this rank holds of it
-  nn::VocabularyRuns vocabulary_;
-  const kernels::Table& table_;
-  WeightStore store_;
-  CacheType cache_type_;
-  kernels::AttentionKind attention_kind_ = kernels::kAttentionF32;
-  size_t embedding_ = 0, head_ = 0;  // the same matrix when tied
-  const float* final_norm_ = nullptr;
   std::vector<Layer> layers_;
   std::vector<float> inverse_frequencies_;
-  cache::CacheLayout layout_;
 };
 
 }  // namespace fusiontree::models

@@ -1,0 +1,146 @@
+#include "models/fusiontree/model.h"
+
+#include <algorithm>
+
+#include "base/math.h"
+
+namespace fusiontree::models {
+
+double FusionTreeModel::FlopsPerToken(int64_t context) const {
+  const FusionTreeConfig& c = config();
+  const double h = static_cast<double>(c.hidden_size), d = static_cast<double>(c.head_dim),
+               r = static_cast<double>(c.gate_rank);
+  double flops = 0.0;
+  for (int64_t i = 0; i < c.num_layers; ++i) {
+    const double parts = c.HasMamba(i) && c.HasAttention(i) ? 2.0 : 1.0;
+    if (c.HasMamba(i)) flops += MixerFlops(spec_.mixer());
+    if (c.HasAttention(i)) {
+      const double heads = static_cast<double>(c.HeadsOf(i)), group = static_cast<double>(c.group());
+      flops +=
+          2.0 * (h * d * (2.0 * heads + 2.0 * heads / group) + h * static_cast<double>(c.attn_conv_kernel));
+      for (const FusionTreeSpec::Heads& set : spec_.HeadsOf(i, Shard())) {
+        const int64_t keys = set.window > 0 ? std::min(set.window, context) : context;
+        flops += 4.0 * d * static_cast<double>((set.query.end - set.query.begin) * keys);
+      }
+    }
+    if (c.aligned) flops += 2.0 * h * h * (2.0 * parts + 1.0);
+    if (c.Gated(i)) flops += 2.0 * h * r * (c.gate == GateKind::kChannel ? 2.0 : 1.0);
+    flops += 2.0 * 5.0 * h * h;
+  }
+  return flops;
+}
+
+void FusionTreeModel::EncodeTime(ops::Context& context, const TimeTable& table,
+                                 const std::vector<int64_t>& positions, float* out) const {
+  const int64_t rows = static_cast<int64_t>(positions.size()), stride = hidden_stride();
+  const int64_t hidden = config().hidden_size;
+  if (table.rows == nullptr) {
+    context.For(rows, 1, 4, [&](int, base::Range share) {
+      for (int64_t r = share.begin; r < share.end; ++r) {
+        float* row = out + r * stride;
+        const double p = static_cast<double>(positions[static_cast<size_t>(r)]);
+        for (size_t i = 0; i < time_frequencies_.size(); ++i) {
+          row[2 * i] = static_cast<float>(base::Sin(p * time_frequencies_[i]));
+          row[2 * i + 1] = static_cast<float>(base::Cos(p * time_frequencies_[i]));
+        }
+        std::fill(row + hidden, row + stride, 0.0f);
+      }
+    });
+    return;
+  }
+  const tensor::Arena::Scope scope(context.arena());
+  const bool factored = table.basis.panels > 0;
+  const int64_t width = factored ? ops::PaddedColumns(table.columns) : stride;
+  float* chosen = factored ? context.arena().TakeArray<float>(rows * width) : out;
+  for (int64_t r = 0; r < rows; ++r) {
+    FT_CHECK(positions[static_cast<size_t>(r)] < config().table_positions);
+    const float* from = table.rows + positions[static_cast<size_t>(r)] * table.columns;
+    std::fill(std::copy_n(from, table.columns, chosen + r * width), chosen + (r + 1) * width, 0.0f);
+  }
+  if (!factored) return;
+  const ops::Rows packed =
+      ops::PackRows(context, chosen, width, rows, table.basis, ops::TakeRows(context, rows, table.basis));
+  ops::Matmul(context, packed, table.basis, kernels::kStore, out, stride);
+}
+
+void FusionTreeModel::RunLayers(ops::Context& context, const cache::Batch& batch,
+                                const std::vector<int64_t>& positions, float* x, uint8_t* row_ok) const {
+  const FusionTreeConfig& c = config();
+  const int64_t rows = batch.rows(), stride = hidden_stride(), hidden = c.hidden_size;
+  tensor::Arena& arena = context.arena();
+  const ops::RopeAngles angles =
+      ops::MakeRopeAngles(context, positions.data(), rows, inverse_frequencies_.data(), c.head_dim / 2);
+  const auto row_array = [&] { return arena.TakeArray<float>(rows * stride); };
+  const bool timed = c.srte != TimeEncoding::kNone && c.AnyMamba();
+  const bool one_time = timed && (c.srte_shared || !c.LearntTable());
+  float* time = timed ? row_array() : nullptr;
+  if (one_time) {
+    EncodeTime(context, time_, positions, time);
+    nn::ObserveWhole(context, -1, "srte", time, rows, hidden, stride);
+  }
+  float *u = row_array(), *in = row_array(), *mamba = row_array(), *attention = row_array();
+
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    const int number = static_cast<int>(i);
+    const tensor::Arena::Scope scope(arena);
+    auto probe = [&](const char* op, const float* value) {
+      nn::ObserveWhole(context, number, op, value, rows, hidden, stride);
+    };
+    const auto pack = [&](const float* from, const ops::Matrix& matrix) {
+      return ops::PackRows(context, from, stride, rows, matrix, ops::TakeRows(context, rows, matrix));
+    };
+    const auto branch_norm = [&](const ops::Norm& norm, const char* op, float* branch) {
+      if (norm.weight == nullptr) return;
+      ops::RunNorm(context, norm, branch, stride, rows, branch, row_ok);
+      probe(op, branch);
+    };
+    if (layer.norm_in.weight) {
+      ops::RunNorm(context, layer.norm_in, x, stride, rows, u, row_ok);
+      probe("norm_in", u);
+    }
+    if (layer.mamba) {
+      const float* mixed = u;
+      if (timed) {
+        if (!one_time) {
+          EncodeTime(context, layer.time, positions, time);
+          probe("srte", time);
+        }
+        ops::Add(context, u, time, stride, rows, in);
+        mixed = in;
+      }
+      nn::RunMamba(context, layer.mixer, pack(mixed, layer.mixer.in), batch, number, kernels::kStore, mamba,
+                   stride, row_ok);
+      probe("mamba_out", mamba);
+      branch_norm(layer.norm_m, "norm_m", mamba);
+    }
+    if (layer.attention) {
+      if (layer.norm_mid.weight) {  // serial: after the mixer
+        const float* before = x;
+        if (layer.mamba) {
+          ops::Add(context, x, mamba, stride, rows, in);
+          before = in;
+        }
+        ops::RunNorm(context, layer.norm_mid, before, stride, rows, u, row_ok);
+        probe("norm_mid", u);
+      }
+      const float* seen = u;
+      if (layer.attn_conv.width > 0) {
+        ops::Convolve(context, layer.attn_conv, nn::StatesOfBatch(batch, layer.attn_conv_state), u, stride,
+                      in, stride);
+        probe("attn_conv", in);
+        seen = in;
+      }
+      nn::RunAttention(context, layer.attn, pack(seen, layer.attn.qkv), batch, angles, number,
+                       kernels::kStore, attention, stride, row_ok);
+      probe("attn_out", attention);
+      branch_norm(layer.norm_a, "norm_a", attention);
+    }
+    nn::RunFusion(context, layer.fusion, layer.mamba ? mamba : nullptr, layer.attention ? attention : nullptr,
+                  rows, number, x, stride);
+    if (layer.norm_out.weight) ops::RunNorm(context, layer.norm_out, x, stride, rows, x, row_ok);
+    probe("layer_out", x);
+  }
+}
+
+}  // namespace fusiontree::models

@@ -1,0 +1,92 @@
+#include "nn/fusion.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "ops/sequence.h"
+
+namespace fusiontree::nn {
+namespace {
+
+int64_t Width(const ops::Matrix& matrix) { return matrix.panels * kernels::kPanel; }
+
+// both [T, width] = [mamba ; attention] side by side, those that are there.
+void Join(ops::Context& context, const float* mamba, const float* attention, int64_t stride, int64_t hidden,
+          int64_t m, float* both, int64_t width) {
+  context.For(m, 1, 8, [&](int, base::Range share) {
+    for (int64_t r = share.begin; r < share.end; ++r) {
+      float* to = both + r * width;
+      for (const float* branch : {mamba, attention})
+        if (branch) to = std::copy_n(branch + r * stride, hidden, to);
+      std::fill(to, both + (r + 1) * width, 0.0f);
+    }
+  });
+}
+
+}  // namespace
+
+void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba, const float* attention,
+               int64_t m, int layer, float* x, int64_t stride) {
+  const int64_t inner_stride = std::max({Width(w.w1), Width(w.m1), Width(w.gu)});
+  auto probe = [&](const char* op, const float* value, int64_t columns) {
+    ObserveWhole(context, layer, op, value, m, columns, stride);
+  };
+  const float* any = mamba ? mamba : attention;
+  const tensor::Arena::Scope scope(context.arena());
+  tensor::Arena& arena = context.arena();
+  float* align = arena.TakeArray<float>(m * stride);
+  float* inner = arena.TakeArray<float>(m * inner_stride);
+  auto pack = [&](const float* from, int64_t from_stride, const ops::Matrix& matrix) {
+    return ops::PackRows(context, from, from_stride, m, matrix, ops::TakeRows(context, m, matrix));
+  };
+  FT_CHECK(any != nullptr && stride == ops::PaddedColumns(w.hidden));
+
+  if (w.aligned) {
+    const int64_t width = ops::PaddedColumns(w.w1.k);
+    float* joined = arena.TakeArray<float>(m * width);
+    Join(context, mamba, attention, stride, w.hidden, m, joined, width);
+    const ops::Rows both = pack(joined, width, w.w1);
+    ops::Matmul(context, both, w.w1, kernels::kStore, inner, inner_stride);
+    ops::Apply(context, kernels::kGelu, inner, inner_stride, m, Width(w.w1));
+    ObservePart(context, layer, "align_act", inner, m, inner_stride, w.w1_part);
+    ops::Matmul(context, both, w.wr, kernels::kStore, align, stride);
+    probe("align_wr", align, w.hidden);
+    RowParallelLinear(context, pack(inner, inner_stride, w.w2), w.w2, kernels::kAdd, align, stride);
+  } else {
+    // Half of what is left: the other branch is zero.
+    context.For(m, 1, 8, [&](int, base::Range share) {
+      for (int64_t i = share.begin * stride; i < share.end * stride; ++i)
+        align[i] = ((mamba ? mamba[i] : 0.0f) + (attention ? attention[i] : 0.0f)) * 0.5f;
+    });
+  }
+  probe("align", align, w.hidden);
+
+  const float* f = any;
+  if (mamba && attention) {
+    float* gate = arena.TakeArray<float>(m * stride);
+    float* mixed = arena.TakeArray<float>(m * stride);
+    if (w.gated) {
+      ops::Matmul(context, pack(align, stride, w.gu), w.gu, kernels::kStore, inner, inner_stride);
+      ops::Apply(context, kernels::kTanh, inner, inner_stride, m, Width(w.gu));
+      ObserveWhole(context, layer, "gate_act", inner, m, w.gd.k, inner_stride);
+      ops::Matmul(context, pack(inner, inner_stride, w.gd), w.gd, kernels::kStore, gate, stride);
+      const int64_t gates = w.one_gate ? 1 : w.hidden;
+      ops::Apply(context, kernels::kSigmoid, gate, stride, m, gates);
+      probe("gate", gate, gates);
+    }
+    ops::Mix(context, w.gated ? gate : nullptr, stride, w.one_gate, mamba, attention, stride, m, w.hidden,
+             mixed);
+    f = mixed;
+    probe("fused", f, w.hidden);
+  }
+  ops::Matmul(context, pack(f, stride, w.wf), w.wf, kernels::kAdd, x, stride);
+  probe("fuse_out", x, w.hidden);
+
+  ops::Matmul(context, pack(align, stride, w.m1), w.m1, kernels::kStore, inner, inner_stride);
+  ops::Apply(context, kernels::kGelu, inner, inner_stride, m, Width(w.m1));
+  ObservePart(context, layer, "mlp_act", inner, m, inner_stride, w.m1_part);
+  RowParallelLinear(context, pack(inner, inner_stride, w.m2), w.m2, kernels::kAdd, x, stride);
+  probe("mlp_out", x, w.hidden);
+}
+
+}  // namespace fusiontree::nn

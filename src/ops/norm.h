@@ -1,0 +1,30 @@
+// Normalisation of rows: RMSNorm x / sqrt(mean x² + eps) * weight, or LayerNorm (x - mean) / sqrt(biased
+// variance + eps)
+// * weight + bias (R1 of docs/numerics.md: 16 lanes and a fixed tree). Memory-bound.
+#ifndef FUSIONTREE_OPS_NORM_H_
+#define FUSIONTREE_OPS_NORM_H_
+
+#include <cstdint>
+
+#include "ops/context.h"
+
+namespace fusiontree::ops {
+
+struct Norm {
+  const float* weight = nullptr;  // [n]; null: there is no norm, x passes
+  const float* bias = nullptr;    // [n] of a LayerNorm, or null
+  int64_t n = 0;
+  float eps = 0.0f;
+  bool layer = false;
+};
+
+// out [m, stride] may be x; columns past n become zero. row_ok[i] becomes 0 where the row is not finite.
+void RunNorm(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m, float* out,
+             uint8_t* row_ok);
+
+// In place, on columns [0, norm.n) of rows `stride` apart; the others stay.
+void NormColumns(Context& context, const Norm& norm, float* x, int64_t stride, int64_t m, uint8_t* row_ok);
+
+}  // namespace fusiontree::ops
+
+#endif  // FUSIONTREE_OPS_NORM_H_
