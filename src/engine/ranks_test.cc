@@ -25,7 +25,14 @@ using Texts = std::vector<std::vector<int32_t>>;
 std::vector<std::string> Models() {
   std::vector<std::string> models;
   for (const auto& entry : fs::directory_iterator(fs::path(FUSIONTREE_TESTDATA) / "parity"))
-    if (entry.is_directory()) models.push_back(entry.path().filename());
+    if (entry.is_directory()) models.push_back("parity/" + entry.path().filename().string());
+  for (const char* name :
+       {"fusiontree/base_bf16", "fusiontree/serial_token_rms_post", "fusiontree/layer_types",
+        "fusiontree/layer_types_serial", "fusiontree/srte_factorized_per_layer_ssm_norm",
+        "fusiontree/pyramidal", "fusiontree/no_global_heads", "fusiontree/all_global_heads",
+        "fusiontree/one_kv_head", "fusiontree/no_alignment", "fusiontree/no_conv", "fusiontree/untied",
+        "mamba/biases", "mamba/untied_rank"})
+    models.push_back(name);
   std::sort(models.begin(), models.end());
   return models;
 }
@@ -54,13 +61,14 @@ base::Status Logits(Runtime& runtime, const Texts& texts, const Schedule& schedu
 
 class Ranks : public testing::TestWithParam<std::string> {
  protected:
-  std::string path() const { return (fs::path(FUSIONTREE_TESTDATA) / "parity" / GetParam()).string(); }
-  static Texts TextsOf(int64_t vocab) {
+  std::string path() const { return (fs::path(FUSIONTREE_TESTDATA) / GetParam()).string(); }
+  static Texts TextsOf(const models::Config& config) {
     Texts texts(3);
-    const size_t lengths[] = {70, 1, 17};
+    const size_t lengths[] = {static_cast<size_t>(std::min<int64_t>(70, config.max_positions)), 1, 17};
     for (size_t t = 0; t < texts.size(); ++t)
       for (size_t i = 0; i < lengths[t]; ++i)
-        texts[t].push_back(static_cast<int32_t>((i * 37 + t * 11 + 5) % static_cast<size_t>(vocab)));
+        texts[t].push_back(
+            static_cast<int32_t>((i * 37 + t * 11 + 5) % static_cast<size_t>(config.vocab_size)));
     return texts;
   }
 };
@@ -73,7 +81,7 @@ TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) {
     options.threads = 1;
     auto one = MakeRuntime(path(), options);
     ASSERT_TRUE(one.ok()) << one.status().message();
-    const Texts texts = TextsOf((*one)->model->config().vocab_size);
+    const Texts texts = TextsOf((*one)->model->config());
     std::vector<float> expected;
     ASSERT_TRUE(Logits(**one, texts, {1, true, 512}, &expected).ok());
     for (const int64_t degree : parallel::ValidDegrees((*one)->model->config().reduction_slices)) {
@@ -105,7 +113,8 @@ TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) {
 // Each rank asks the file for what it owns, whatever the format: q and k rows of llama.cpp's files in whole
 // heads.
 TEST_P(Ranks, EachReadsItsOwnBytes) {
-  const fs::path gguf = fs::path(FUSIONTREE_TESTDATA) / "gguf" / (GetParam() + ".gguf");
+  const fs::path gguf =
+      fs::path(FUSIONTREE_TESTDATA) / "gguf" / (fs::path(GetParam()).filename().string() + ".gguf");
   std::vector<std::string> paths = {path()};
   if (fs::exists(gguf)) paths.push_back(gguf.string());
   for (const std::string& file : paths) {
@@ -197,8 +206,11 @@ TEST(RanksErrors, NameTheDegreeTheFileAndTheRank) {
             std::string::npos);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Ranks, testing::ValuesIn(Models()),
-                         [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, Ranks, testing::ValuesIn(Models()), [](const auto& test) {
+  std::string name = test.param;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+});
 
 }  // namespace
 }  // namespace fusiontree::engine

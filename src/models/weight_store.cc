@@ -54,7 +54,7 @@ class WeightStore::Packer {
     const int64_t rows = part_.owned.rows.end - part_.owned.rows.begin, head = part_.rule.interleaved_head;
     // Whole panels, and whole heads where their rows are interleaved in the file.
     const int64_t step =
-        std::max<int64_t>(1, kReadBytes / (static_cast<int64_t>(read_row_) * kernels::kPanel));
+        std::max<int64_t>(1, kReadBytes / (static_cast<int64_t>(row_) * kernels::kPanel));
     for (int64_t panel = begin; panel < end; panel += step) {
       const int64_t last = std::min(panel + step, end);
       const int64_t first_row = panel * kernels::kPanel, end_row = std::min(last * kernels::kPanel, rows);
@@ -85,6 +85,7 @@ class WeightStore::Packer {
     const bool whole = held == static_cast<size_t>(k_);
     rows_.resize(n * row_);
     if (!whole) std::fill(rows_.begin(), rows_.end(), 0);
+    if (held == 0) return base::OkStatus();
     if (file_type_ == type_ && whole) return ReadRows(first, n, rows_.data());
     file_.resize(n * read_row_);
     FT_RETURN_IF_ERROR(ReadRows(first, n, file_.data()));
