@@ -31,6 +31,9 @@ namespace fusiontree::parallel {
 
 // This process is one of several that mpirun (or a kin of it) started.
 bool LaunchedByMpi();
+// This process's rank as its launcher says it, before any meeting and in a build without MPI too; -1: it does
+// not say.
+int LaunchedRank();
 
 struct MpiOptions {
   bool messages = false;  // messages even where memory could be shared

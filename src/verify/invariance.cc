@@ -98,6 +98,7 @@ class Matrix {
   Status Run(const Setup& setup, const Condition& condition, InvarianceCombination* out) {
     const bool first = !filled_;
     filled_ = true;
+    if (condition.ranks > 1) engine::UseThreadsOnAllRanks(setup.context().communicator(), condition.threads);
     base::ThreadPool pool(condition.threads);
     ops::Context context(&pool, &setup.context().kernels(),
                          condition.ranks > 1 ? &setup.context().communicator() : nullptr);
