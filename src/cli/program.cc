@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <cstdio>
 
@@ -65,6 +66,7 @@ int RunUnderMpi(const std::vector<std::string>& arguments,
   parallel::Communicator& communicator = **joined;
   const base::Status agreed = engine::AgreeOnProgram(communicator, arguments);
   if (communicator.rank() != 0) {
+    signal(SIGINT, SIG_IGN);  // where Ctrl-C reaches every rank, rank 0 answers and the others follow
     const base::Status followed = agreed.ok() ? engine::Follow(communicator, BenchRankTasks()) : agreed;
     return followed.ok() ? 0 : followed.kind() == base::ErrorKind::kBadInput ? 2 : 1;
   }
