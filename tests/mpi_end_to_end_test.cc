@@ -20,7 +20,8 @@ class Program : public Mpirun {
  protected:
   void SetUp() override {
     Mpirun::SetUp();
-    WriteTinyModel((folder_ / "tiny").string());  // four query heads, two KV heads: two reduction slices or more
+    WriteTinyModel(
+        (folder_ / "tiny").string());  // four query heads, two KV heads: two reduction slices or more
   }
 };
 

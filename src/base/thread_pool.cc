@@ -76,8 +76,7 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int threads, bool pin, int first)
-    : size_(threads), state_(std::make_unique<State>()) {
+ThreadPool::ThreadPool(int threads, bool pin, int first) : size_(threads), state_(std::make_unique<State>()) {
   FT_CHECK(threads >= 1 && first >= 0);
   const std::vector<int>& cpus = Processors();
   const auto own = [&cpus, first](int i) {

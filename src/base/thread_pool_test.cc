@@ -62,7 +62,8 @@ TEST(ThreadPool, PinsEachThreadToOneProcessorFromTheFirstOn) {
     const std::vector<cpu_set_t> sets = processors(free);
     EXPECT_EQ(CPU_COUNT(&sets[1]), static_cast<int>(cpus.size()));
     EXPECT_EQ(ThreadPool::AvailableProcessors(), static_cast<int>(cpus.size()));
-  }).join();
+  })
+      .join();
 }
 
 TEST(Share, CoversOnceInOrder) {

@@ -36,9 +36,9 @@ void GuardRank() {
   if (WTERMSIG(status) == SIGINT) _exit(128 + SIGINT);  // as asked: nothing to tell
   for (unsigned left = kForNeighbours; left > 0;) left = sleep(left);
   const int rank = LaunchedRank(), signal_number = WTERMSIG(status);
-  const std::string line =
-      fmt::format("fusiontree: {} was ended by signal {} ({})\n",
-                  rank < 0 ? "a rank" : fmt::format("rank {}", rank), signal_number, strsignal(signal_number));
+  const std::string line = fmt::format("fusiontree: {} was ended by signal {} ({})\n",
+                                       rank < 0 ? "a rank" : fmt::format("rank {}", rank), signal_number,
+                                       strsignal(signal_number));
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
   _exit(1);
 }
