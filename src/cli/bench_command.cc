@@ -56,6 +56,10 @@ class Bench : public Command {
   void Declare(Options& options) override {
     flags_.Declare(options);
     options.Number("--seconds", "at least this long for each measurement (default 1)", 0.01, 3600, &seconds_);
+    options.Text("--prefill", "LIST",
+                 "prompts of so many tokens, 128,512,2048 for instance; with --decode, only what the two name",
+                 &prefills_);
+    options.Text("--decode", "LIST", "so many sequences at once, 1,4,16,32 for instance", &batches_);
     options.Flag("--first-token",
                  "only load, run a prompt of 16 tokens, print the first token, the peak of resident "
                  "memory and what the model needs (what bench runs to time a start)",
@@ -67,6 +71,8 @@ class Bench : public Command {
 
   base::Status Run() override {
     if (first_token_) return RunFirstToken();
+    bench::Plan plan;
+    FT_RETURN_IF_ERROR(ChoosePlan(&plan));
     // A start under mpirun is mpirun's: only a process of one rank is timed.
     FirstToken first;
     base::Progress starting("starting");
@@ -84,7 +90,6 @@ class Bench : public Command {
                         engine::MakeRuntime(flags_.model, options));
     loading.Finish();
     base::Progress measuring("measuring");
-    bench::Plan plan;
     plan.chunk = flags_.chunk;
     plan.seconds = seconds_.value_or(1.0);
     plan.measure_limits = [this] { return MeasureMachine(); };
@@ -100,6 +105,19 @@ class Bench : public Command {
   }
 
  private:
+  base::Status ChoosePlan(bench::Plan* plan) const {
+    if (!prefills_ && !batches_) return base::OkStatus();
+    plan->prefills.clear();
+    plan->batches.clear();
+    if (prefills_) {
+      FT_ASSIGN_OR_RETURN(plan->prefills, ParseNumbers("--prefill", *prefills_, 1, 1 << 20));
+    }
+    if (batches_) {
+      FT_ASSIGN_OR_RETURN(plan->batches, ParseNumbers("--decode", *batches_, 1, 1024));
+    }
+    return base::OkStatus();
+  }
+
   base::Result<bench::Limits> MeasureMachine() const {
     if (flags_.communicator == nullptr) {
       FT_ASSIGN_OR_RETURN(const int threads, engine::ChooseThreads(static_cast<int>(flags_.threads)));
@@ -267,6 +285,8 @@ class Bench : public Command {
           .Text(m.bound_by)
           .Key("communication_seconds")
           .Number(m.traffic.seconds)
+          .Key("operations")
+          .Integer(m.traffic.operations)
           .Key("received_bytes")
           .Integer(m.traffic.bytes)
           .EndObject();
@@ -274,7 +294,10 @@ class Bench : public Command {
     if (flags_.communicator) {
       json.Key("ranks").Integer(flags_.communicator->size()).Key("exchange").BeginObject();
       json.Key("latency_seconds").Number(exchange_.latency);
-      json.Key("bytes_per_second").Number(exchange_.bytes_per_second).EndObject();
+      json.Key("bytes_per_second").Number(exchange_.bytes_per_second).Key("times").BeginArray();
+      for (const bench::ExchangeTime& time : exchange_.times)
+        json.BeginObject().Key("bytes").Number(time.bytes).Key("seconds").Number(time.seconds).EndObject();
+      json.EndArray().EndObject();
     } else {
       json.Key("first_token_seconds").Number(first.seconds);
       json.Key("peak_resident_bytes").Number(first.peak_bytes);
@@ -286,6 +309,7 @@ class Bench : public Command {
   ModelFlags flags_;
   bench::ExchangeFit exchange_;  // on several ranks
   std::optional<double> seconds_;
+  std::optional<std::string> prefills_, batches_;
   bool first_token_ = false, json_ = false;
 };
 
