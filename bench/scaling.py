@@ -20,7 +20,6 @@ import os
 import select
 import shutil
 import signal
-import statistics
 import struct
 import subprocess
 import sys
@@ -72,17 +71,19 @@ def local_seconds(shape, t, rows, context, head_rows, machine):
     return max(read / machine.bandwidth, flops / machine.flops)
 
 
-def exchanges(shape, t, rows, head_rows):
-    """(operations, bytes a rank receives) of one forward, as the program does it: docs/tensor-parallel.md."""
+def exchanges(shape, t, rows, head_rows, scattered=False):
+    """(operations, bytes a rank receives) of one forward, as the program does it: docs/tensor-parallel.md. `scattered`, which it does
+    not: each rank adds a t-th of the rows and gathers the sums."""
     if t == 1:
         return 0, 0
-    operations = 2 * shape.layers + 1 + 1 + 5  # o and down, embedding, logits; records and rows_ok
-    received = 4 * shape.hidden * rows * (2 * shape.layers + 1) * (t - 1) + 4 * shape.vocab * head_rows * (t - 1) / t
+    operations = 2 * shape.layers * (2 if scattered else 1) + 1 + 1 + 4  # o and down; embedding; logits; records and rows_ok
+    times = 2 * (t - 1) / t if scattered else t - 1
+    received = 4 * shape.hidden * rows * (2 * shape.layers + 1) * times + 4 * shape.vocab * head_rows * (t - 1) / t
     return operations, received
 
 
-def step_seconds(shape, t, rows, context, head_rows, machine, link):
-    operations, received = exchanges(shape, t, rows, head_rows)
+def step_seconds(shape, t, rows, context, head_rows, machine, link, scattered=False):
+    operations, received = exchanges(shape, t, rows, head_rows, scattered)
     return local_seconds(shape, t, rows, context, head_rows, machine) \
         + operations * math.ceil(math.log2(t)) * link.latency + received / link.bandwidth
 
@@ -102,6 +103,13 @@ def print_model():
                 cells = [f"{times[0] / s:.2f}" for s in times]
                 cells[best] = f"**{cells[best]}**"
                 print(f"| {name} | {link.name} | {times[0] * 1e3:.3g} ms | " + " | ".join(cells[1:]) + " |")
+    print(f"\n{SHAPES[-1].name}, prefill 512: all parts to all ranks, as it is, against sums scattered and gathered\n")
+    print("| link | way | " + " | ".join(f"t={t}" for t in degrees[1:]) + " |")
+    print("|---|---|" + "---|" * (len(degrees) - 1))
+    for link in LINKS:
+        for scattered in (False, True):
+            times = [step_seconds(SHAPES[-1], t, 512, 256, 1, SOCKET, link, scattered) for t in degrees]
+            print(f"| {link.name} | {'scattered' if scattered else 'as it is'} | " + " | ".join(f"{times[0] / s:.2f}" for s in times[1:]) + " |")
 
 
 # ---- links between two network namespaces ----
@@ -290,10 +298,10 @@ def show(name, one_way, local, result):
     latency, per_second = fit["latency_seconds"], fit["bytes_per_second"] or math.inf
     print(f"\n{name}" + (f", measured one way {one_way * 1e6:.0f} us" if one_way else "") +
           f": an exchange takes {latency * 1e6:.1f} us + bytes / {per_second / 1e9:.2f} GB/s\n")
-    print("| work | one rank, 2 threads | 2 ranks | operations | received | in communication | of the model | step of the model | measured / model |")
+    print("| quickest of each | one rank, 2 threads | 2 ranks | operations | received | in communication | of the model | step of the model | measured / model |")
     print("|---|---|---|---|---|---|---|---|---|")
     for alone, cut in zip(local["results"], result["results"]):
-        seconds = [alone["seconds"], cut["seconds"]]
+        seconds = [m["seconds"] * m["tokens_per_second"] / m["best_tokens_per_second"] for m in (alone, cut)]
         model = cut["operations"] * latency + cut["received_bytes"] / per_second
         print(f"| {cut['what']} | {seconds[0] * 1e3:.1f} ms | {seconds[1] * 1e3:.1f} ms | {cut['operations']} "
               f"| {cut['received_bytes'] / 1e6:.2f} MB | {cut['communication_seconds'] * 1e3:.1f} ms | {model * 1e3:.1f} ms "
@@ -302,11 +310,8 @@ def show(name, one_way, local, result):
 
 def measure(args):
     def compare(name, launch, one_way=None):
-        # One rank before and after: what else the machine does falls on both.
-        before, cut, after = bench(args, [], 2), bench(args, launch, 1), bench(args, [], 2)
-        for a, b in zip(before["results"], after["results"]):
-            a["seconds"] = statistics.mean((a["seconds"], b["seconds"]))
-        show(name, one_way, before, cut)
+        # One rank right before each: what else the machine does falls on both.
+        show(name, one_way, bench(args, [], 2), bench(args, launch, 1))
 
     compare("shared memory", [*MPI, "-n", "2"])
     with tempfile.TemporaryDirectory() as folder, Namespaces() as space:
@@ -329,8 +334,8 @@ def main():
     measuring = commands.add_parser("measure")
     measuring.add_argument("model")
     measuring.add_argument("--delays", type=lambda text: [int(x) for x in text.split(",")], default=[0, 50, 500], help="microseconds")
-    measuring.add_argument("--prefill", default="512")
-    measuring.add_argument("--decode", default="1,16")
+    measuring.add_argument("--prefill", default="128")
+    measuring.add_argument("--decode", default="1,4")
     measuring.add_argument("--seconds", type=float, default=0.3)
     measuring.add_argument("--binary", default=os.path.join(ROOT, "build", "release", "bin", "fusiontree"))
     args = parser.parse_args()
