@@ -11,6 +11,7 @@ Example:  bench/compare_ranks.py models/qwen2.5-0.5b-random --rounds 5
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -36,6 +37,18 @@ def bench(args, ranks, threads):
     return speeds
 
 
+def show(ranks, rounds):
+    if not rounds:
+        return
+    print(f"| medians of {len(rounds)} rounds | 1 rank x {ranks} threads | {ranks} ranks x 1 thread | ratio | of the rounds |")
+    print("|---|---|---|---|---|")
+    for what in rounds[0][0]:
+        pairs = [(one[what], many[what]) for one, many in rounds]
+        ratios = [y / x for x, y in pairs]
+        print(f"| {what} | {statistics.median(x for x, _ in pairs):.3g} | {statistics.median(y for _, y in pairs):.3g} "
+              f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -46,19 +59,16 @@ def main():
     parser.add_argument("--decode", default="1,16")
     parser.add_argument("--binary", default=os.path.join(ROOT, "build", "release", "bin", "fusiontree"))
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(143))
     one, many = [], []
-    for i in range(args.rounds):
-        turns = [(one, 1, args.ranks), (many, args.ranks, 1)]
-        for results, ranks, threads in turns if i % 2 == 0 else reversed(turns):
-            results.append(bench(args, ranks, threads))
-        print(f"round {i + 1}: " + ", ".join(f"{k} {many[-1][k] / one[-1][k]:.2f}" for k in one[-1]), file=sys.stderr)
-    print(f"| medians of {args.rounds} rounds | 1 rank x {args.ranks} threads | {args.ranks} ranks x 1 thread | ratio | of the rounds |")
-    print("|---|---|---|---|---|")
-    for what in one[0]:
-        a, b = [r[what] for r in one], [r[what] for r in many]
-        ratios = [y / x for x, y in zip(a, b)]
-        print(f"| {what} | {statistics.median(a):.3g} | {statistics.median(b):.3g} | {statistics.median(ratios):.2f} "
-              f"| {min(ratios):.2f} to {max(ratios):.2f} |")
+    try:
+        for i in range(args.rounds):
+            turns = [(one, 1, args.ranks), (many, args.ranks, 1)]
+            for results, ranks, threads in turns if i % 2 == 0 else reversed(turns):
+                results.append(bench(args, ranks, threads))
+            print(f"round {i + 1}: " + ", ".join(f"{k} {many[-1][k] / one[-1][k]:.2f}" for k in one[-1]), file=sys.stderr)
+    finally:  # also what was measured before an interruption
+        show(args.ranks, list(zip(one, many)))
 
 
 if __name__ == "__main__":
