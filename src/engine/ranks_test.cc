@@ -154,9 +154,9 @@ TEST(RanksOfEightSlices, EveryDegreeGivesTheBitsOfOneRank) {
   WriteModelOfEightSlices(folder);
   const auto opened = checkpoint::Checkpoint::Open(folder);
   ASSERT_TRUE(opened.ok()) << opened.status().message();
-  const auto config = models::ReadConfig(*opened);
-  ASSERT_TRUE(config.ok()) << config.status().message();
-  EXPECT_EQ(parallel::ValidDegrees(config->reduction_slices), (std::vector<int64_t>{1, 2, 4, 8}));
+  const auto spec = models::ReadSpec(*opened);
+  ASSERT_TRUE(spec.ok()) << spec.status().message();
+  EXPECT_EQ(parallel::ValidDegrees((*spec)->config().reduction_slices), (std::vector<int64_t>{1, 2, 4, 8}));
   ExpectSameBitsAtEveryDegree(folder);
   fs::remove_all(folder);
 }
