@@ -73,6 +73,21 @@ class Cli : public testing::Test {
 };
 std::string* Cli::folder_ = nullptr;
 
+#ifdef FUSIONTREE_WITHOUT_MPI
+// Several ranks of a build that has none: rank 0 alone says so.
+TEST_F(Cli, UnderMpirunRankZeroSaysWhatIsMissing) {
+  setenv("OMPI_COMM_WORLD_SIZE", "2", 1);
+  setenv("OMPI_COMM_WORLD_RANK", "0", 1);
+  ExpectBadInput("generate @tiny -p a", "this program was built without MPI");
+  setenv("OMPI_COMM_WORLD_RANK", "1", 1);
+  const Outcome o = Call("generate @tiny -p a");
+  EXPECT_EQ(o.code, 2);
+  EXPECT_EQ(o.out + o.err, "");
+  unsetenv("OMPI_COMM_WORLD_SIZE");
+  unsetenv("OMPI_COMM_WORLD_RANK");
+}
+#endif
+
 TEST_F(Cli, GenerateGivesTheSameTextWhateverTheThreadsAndTheWay) {
   const Outcome first = Call("generate @tiny -p 'Hello there' -n 24 --threads 1");
   ASSERT_EQ(first.code, 0) << first.err;
@@ -236,6 +251,7 @@ TEST_F(Cli, BadInputIsOneSentenceAndExitCodeTwo) {
   ExpectBadInput("inspect @pickle", "safetensors");
   ExpectBadInput("inspect @tiny --context 1000", "256");
   ExpectBadInput("bench @tiny --seconds 0", "--seconds");
+  ExpectBadInput("bench @tiny --decode 1,x", "--decode must be numbers from 1 to 1024");
   ExpectBadInput("tokenizer encode @no_tokenizer a", "tokenizer.json");
   ExpectBadInput("tokenizer decode @tiny 300", "300");
   ExpectBadInput("tokenizer render @tiny", "--messages");

@@ -1,16 +1,14 @@
 // The program under mpirun: the same bytes as without it, on both transports, and what goes wrong in one
 // sentence.
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <signal.h>
 
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <thread>
 
+#include "mpirun.h"
 #include "tiny_model.h"
 
 namespace fusiontree {
@@ -18,54 +16,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
-std::string Slurp(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-class Mpirun : public testing::Test {
+class Program : public Mpirun {
  protected:
   void SetUp() override {
-    std::string pattern = fs::temp_directory_path() / "fusiontree-mpi-XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
+    Mpirun::SetUp();
     WriteTinyModel(
         (folder_ / "tiny").string());  // four query heads, two KV heads: two reduction slices or more
-    // LeakSanitizer finds what MPI keeps until the process ends.
-    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
-    // Quiet where a machine forbids copying between processes.
-    setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 1);
   }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  static std::string Launch(int ranks) {
-    return std::string(FUSIONTREE_MPIEXEC) + " --allow-run-as-root --oversubscribe --bind-to none -n " +
-           std::to_string(ranks) + " " + FUSIONTREE_BINARY + " ";
-  }
-  // `@` stands for the folder.
-  Outcome Shell(std::string command, const std::string& input = "") {
-    for (size_t at; (at = command.find('@')) != std::string::npos;)
-      command.replace(at, 1, folder_.string() + "/");
-    std::ofstream(folder_ / "stdin") << input;
-    const std::string in = folder_.string();
-    const int status =
-        std::system(("cd " + in + " && timeout 120 " + command + " < stdin > stdout 2> stderr").c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), Slurp(folder_ / "stdout"),
-            Slurp(folder_ / "stderr")};
-  }
-  Outcome Run(int ranks, const std::string& arguments, const std::string& input = "") {
-    return Shell((ranks == 1 ? std::string(FUSIONTREE_BINARY) + " " : Launch(ranks)) + arguments, input);
-  }
-
-  fs::path folder_;
 };
 
-TEST_F(Mpirun, EveryCommandGivesTheSameBytes) {
+TEST_F(Program, EveryCommandGivesTheSameBytes) {
   const std::pair<const char*, const char*> commands[] = {
       {"generate @tiny -p 'Hello there' -n 24 --temperature 0.9 --seed 5", ""},
       {"generate @tiny -n 12 --threads 2 --chunk 3", "text from standard input"},
@@ -88,7 +48,7 @@ TEST_F(Mpirun, EveryCommandGivesTheSameBytes) {
   EXPECT_EQ(Slurp(folder_ / "one.st"), Slurp(folder_ / "two.st"));
 }
 
-TEST_F(Mpirun, VerifyAndBenchRunOnAllRanks) {
+TEST_F(Program, VerifyAndBenchRunOnAllRanks) {
   for (const char* arguments : {"verify @tiny", "verify @tiny --invariance --isa ref --dtype f32 --kv f32",
                                 "bench @tiny --seconds 0.01"}) {
     const Outcome o = Run(2, arguments);
@@ -97,7 +57,7 @@ TEST_F(Mpirun, VerifyAndBenchRunOnAllRanks) {
   }
 }
 
-TEST_F(Mpirun, WhatGoesWrongIsOneSentenceOfRankZero) {
+TEST_F(Program, WhatGoesWrongIsOneSentenceOfRankZero) {
   const auto expect = [&](const Outcome& o, const char* part) {
     EXPECT_EQ(o.code, 2) << o.err;
     EXPECT_EQ(o.out, "");
@@ -115,22 +75,68 @@ TEST_F(Mpirun, WhatGoesWrongIsOneSentenceOfRankZero) {
          "rank 1 was started with other arguments than rank 0");
 }
 
-TEST_F(Mpirun, AKilledRankEndsTheJob) {
-  // Rank 1 kills itself in the middle of the work: its shell is replaced by the program after the clock is
-  // set.
-  const auto start = std::chrono::steady_clock::now();
-  std::ofstream prompts(folder_ / "prompts.jsonl");
+// A long job, some of its work done.
+void BeginLongWork(Mpirun* test, const fs::path& folder, int ranks) {
+  std::ofstream prompts(folder / "prompts.jsonl");
   for (int i = 0; i < 4000; ++i) prompts << "{\"prompt\": \"abc\", \"max_tokens\": 200}\n";
   prompts.close();
-  std::ofstream(folder_ / "rank.sh")
-      << "[ \"$OMPI_COMM_WORLD_RANK\" = 1 ] && { me=$$; ( sleep 2; kill -9 $me ) & }\n"
-      << "exec " << FUSIONTREE_BINARY << " \"$@\"\n";
-  const Outcome o = Shell(std::string(FUSIONTREE_MPIEXEC) +
-                          " --allow-run-as-root --oversubscribe --bind-to none -n 4 sh @rank.sh " +
-                          "generate @tiny --prompts @prompts.jsonl");
+  test->Start(ranks, "generate @tiny --prompts @prompts.jsonl");
+  for (int i = 0; i < 200 && fs::file_size(folder / "stdout") == 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  ASSERT_GT(fs::file_size(folder / "stdout"), 0u);
+}
+
+TEST_F(Program, AKilledRankEndsTheJobInOneSentence) {
+  for (const int victim : {0, 2}) {
+    BeginLongWork(this, folder_, 4);
+    const pid_t process = Process("fusiontree", victim);
+    ASSERT_GT(process, 0);
+    const auto start = std::chrono::steady_clock::now();
+    kill(process, SIGKILL);
+    const Outcome o = Finish();
+    EXPECT_EQ(o.code, 1) << o.err;
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+    const std::string sentence =
+        "fusiontree: rank " + std::to_string(victim) + " ended before its work was done\n";
+    EXPECT_NE(o.err.find(sentence), std::string::npos) << o.err;
+    EXPECT_EQ(o.err.find("fusiontree: "), o.err.rfind("fusiontree: ")) << o.err;
+  }
+}
+
+bool Runs(pid_t process) {
+  const std::string stat = Slurp(fs::path("/proc") / std::to_string(process) / "stat");
+  return !stat.empty() && stat.substr(stat.rfind(')') + 2, 1) != "Z";
+}
+
+// Open MPI's exit code is 1 whatever the ranks do, but nobody is left behind and what was written stays.
+TEST_F(Program, CtrlCEndsAllRanks) {
+  BeginLongWork(this, folder_, 2);
+  const pid_t ranks[] = {Process("fusiontree", 0), Process("fusiontree", 1)};
+  const pid_t launcher = Process("mpi", -1);
+  ASSERT_GT(launcher, 0);
+  const auto start = std::chrono::steady_clock::now();
+  kill(launcher, SIGINT);
+  const Outcome o = Finish();
   EXPECT_NE(o.code, 0);
-  EXPECT_NE(o.code, 124) << "the job went on";
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2 + 10)) << o.err;
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_FALSE(o.out.empty());
+  EXPECT_EQ(o.err.find("fusiontree: "), std::string::npos) << o.err;
+  for (const pid_t rank : ranks) EXPECT_FALSE(Runs(rank));
+}
+
+// A launcher that hands Ctrl-C on: every rank has it, rank 0 answers as without mpirun.
+TEST_F(Program, AnInterruptOfTheRanksEndsAsWithOneRank) {
+  BeginLongWork(this, folder_, 2);
+  for (const int rank : {1, 0}) {
+    const pid_t process = Process("fusiontree", rank), guard = Process("rank-guard", rank);
+    ASSERT_GT(process, 0);
+    ASSERT_GT(guard, 0);
+    kill(process, SIGINT);
+    kill(guard, SIGINT);
+  }
+  const Outcome o = Finish();
+  EXPECT_EQ(o.code, 130) << o.err;
+  EXPECT_EQ(o.err.find("fusiontree: "), std::string::npos) << o.err;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "parallel/communicator_cases.h"
+#include "parallel/guard.h"
 #include "parallel/mpi.h"
 
 namespace fusiontree::parallel {
@@ -67,6 +68,7 @@ base::Status RunCase(Communicator& ranks, const std::string& name) {
 
 int Main(int argc, char** argv) {
   if (argc < 2) return 2;
+  GuardRank();
   base::Result<std::unique_ptr<Communicator>> ranks =
       JoinMpi({.messages = argc > 2 && std::strcmp(argv[2], "messages") == 0});
   if (!ranks.ok()) {

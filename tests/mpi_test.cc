@@ -81,14 +81,8 @@ void ExpectEnd(const Ended& job, const std::string& sentence) {
 
 TEST_P(Transports, AKilledRankEndsTheJob) {
   const Ended job = Job(4, "killed");
-  // mpirun sees it too, and may be first: its own words and the signal's exit code then.
-  if (job.code == 1) {
-    ExpectEnd(job, "rank 2 ended before its work was done");
-  } else {
-    EXPECT_EQ(job.code, 128 + SIGKILL) << job.output;
-    EXPECT_LT(job.seconds, 10) << job.output;
-    EXPECT_NE(job.output.find("rank 2"), std::string::npos) << job.output;
-  }
+  EXPECT_EQ(job.code, 1);  // the rank's guard ends, not by a signal
+  ExpectEnd(job, "rank 2 ended before its work was done");
 }
 
 TEST_P(Transports, AStoppedRankEndsTheJob) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -57,11 +58,17 @@ constexpr const char* kTemplate =
     "endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
 
-constexpr const char* kConfig =
-    R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 260,
-  "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-  "num_key_value_heads": 2, "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-  "tie_word_embeddings": true, "eos_token_id": 256, "torch_dtype": "float32"})";
+std::string ConfigJson(const ModelShape& shape) {
+  report::Json json;
+  json.BeginObject().Key("model_type").Text("llama");
+  json.Key("architectures").BeginArray().Text("LlamaForCausalLM").EndArray();
+  json.Key("vocab_size").Integer(shape.vocabulary).Key("hidden_size").Integer(shape.hidden);
+  json.Key("intermediate_size").Integer(shape.mlp).Key("num_hidden_layers").Integer(shape.layers);
+  json.Key("num_attention_heads").Integer(shape.heads).Key("num_key_value_heads").Integer(shape.kv_heads);
+  json.Key("max_position_embeddings").Integer(kTinyContext).Key("rms_norm_eps").Raw("1e-5");
+  json.Key("rope_theta").Raw("10000.0").Key("tie_word_embeddings").Bool(true);
+  return json.Key("eos_token_id").Integer(256).Key("torch_dtype").Text("float32").EndObject().text();
+}
 
 }  // namespace
 
@@ -71,9 +78,10 @@ void WriteText(const std::string& path, const std::string& text) {
   ASSERT_TRUE(file.good()) << path;
 }
 
-void WriteTinyModel(const std::string& folder, bool with_tokenizer, bool with_template) {
+void WriteTinyModel(const std::string& folder, bool with_tokenizer, bool with_template,
+                    const ModelShape& shape) {
   std::filesystem::create_directories(folder);
-  WriteText(folder + "/config.json", kConfig);
+  WriteText(folder + "/config.json", ConfigJson(shape));
   WriteText(folder + "/generation_config.json", R"({"do_sample": false, "eos_token_id": [256]})");
   if (with_tokenizer) WriteText(folder + "/tokenizer.json", TokenizerJson());
   if (with_tokenizer) {
@@ -82,37 +90,46 @@ void WriteTinyModel(const std::string& folder, bool with_tokenizer, bool with_te
     if (with_template) json.Key("chat_template").Text(kTemplate);
     WriteText(folder + "/tokenizer_config.json", json.EndObject().text());
   }
-  constexpr int64_t kHidden = 64, kMlp = 96, kKv = 32;
+  const int64_t hidden = shape.hidden, mlp = shape.mlp, kv = hidden / shape.heads * shape.kv_heads;
   std::vector<checkpoint::TensorSpec> specs = {
-      {"model.embed_tokens.weight", tensor::DType::kF32, {kTinyVocabulary, kHidden}},
-      {"model.norm.weight", tensor::DType::kF32, {kHidden}}};
-  for (int layer = 0; layer < 2; ++layer) {
+      {"model.embed_tokens.weight", tensor::DType::kF32, {shape.vocabulary, hidden}},
+      {"model.norm.weight", tensor::DType::kF32, {hidden}}};
+  for (int64_t layer = 0; layer < shape.layers; ++layer) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
     const auto matrix = [&](const char* name, int64_t rows, int64_t columns) {
       specs.push_back({prefix + name + ".weight", tensor::DType::kF32, {rows, columns}});
     };
     for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
-      specs.push_back({prefix + norm + ".weight", tensor::DType::kF32, {kHidden}});
-    matrix("self_attn.q_proj", kHidden, kHidden);
-    matrix("self_attn.k_proj", kKv, kHidden);
-    matrix("self_attn.v_proj", kKv, kHidden);
-    matrix("self_attn.o_proj", kHidden, kHidden);
-    matrix("mlp.gate_proj", kMlp, kHidden);
-    matrix("mlp.up_proj", kMlp, kHidden);
-    matrix("mlp.down_proj", kHidden, kMlp);
+      specs.push_back({prefix + norm + ".weight", tensor::DType::kF32, {hidden}});
+    matrix("self_attn.q_proj", hidden, hidden);
+    matrix("self_attn.k_proj", kv, hidden);
+    matrix("self_attn.v_proj", kv, hidden);
+    matrix("self_attn.o_proj", hidden, hidden);
+    matrix("mlp.gate_proj", mlp, hidden);
+    matrix("mlp.up_proj", mlp, hidden);
+    matrix("mlp.down_proj", hidden, mlp);
   }
   auto writer = checkpoint::SafetensorsWriter::Create(folder + "/model.safetensors", specs);
   ASSERT_TRUE(writer.ok()) << writer.status().message();
   std::mt19937 random(5);
+  std::vector<float> values;
   for (const checkpoint::TensorSpec& spec : specs) {
     int64_t elements = 1;
     for (const int64_t size : spec.shape) elements *= size;
-    std::vector<float> values(static_cast<size_t>(elements));
-    for (float& value : values) {
-      const float uniform = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;  // -1 ... 1
-      value = spec.shape.size() == 1 ? 1.0f + 0.2f * uniform : 0.3f * uniform;
+    int64_t left = elements;
+    while (left > 0) {
+      // The numbers of a large tensor repeat: drawing them all would take longer than the test.
+      const size_t n = static_cast<size_t>(std::min<int64_t>(left, int64_t{1} << 20));
+      if (left == elements) {
+        values.resize(n);
+        for (float& value : values) {
+          const float uniform = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;  // -1 ... 1
+          value = spec.shape.size() == 1 ? 1.0f + 0.2f * uniform : 0.3f * uniform;
+        }
+      }
+      ASSERT_TRUE(writer->Append(spec.name, values.data(), n * sizeof(float)).ok());
+      left -= static_cast<int64_t>(n);
     }
-    ASSERT_TRUE(writer->Append(spec.name, values.data(), values.size() * sizeof(float)).ok());
   }
   ASSERT_TRUE(writer->Finish().ok());
 }

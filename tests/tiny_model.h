@@ -3,6 +3,7 @@
 #ifndef FUSIONTREE_TESTS_TINY_MODEL_H_
 #define FUSIONTREE_TESTS_TINY_MODEL_H_
 
+#include <cstdint>
 #include <string>
 
 namespace fusiontree {
@@ -10,8 +11,13 @@ namespace fusiontree {
 constexpr int kTinyContext = 256;
 constexpr int kTinyVocabulary = 260;  // 256 bytes, <|end|>, <|user|>, <|assistant|>, <|system|>
 
+struct ModelShape {
+  int64_t hidden = 64, mlp = 96, heads = 4, kv_heads = 2, layers = 2;
+  int64_t vocabulary = kTinyVocabulary;  // a larger one has ids that no text comes to
+};
 // Makes the folder (which must not exist) and its files.
-void WriteTinyModel(const std::string& folder, bool with_tokenizer = true, bool with_template = true);
+void WriteTinyModel(const std::string& folder, bool with_tokenizer = true, bool with_template = true,
+                    const ModelShape& shape = {});
 void WriteText(const std::string& path, const std::string& text);
 
 }  // namespace fusiontree

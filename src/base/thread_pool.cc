@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <xmmintrin.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -29,10 +30,11 @@ std::vector<int> AffinityList() {
   return list;
 }
 
-void PinTo(int cpu) {
+void RunOn(const std::vector<int>& cpus) {
+  if (cpus.empty()) return;
   cpu_set_t set;
   CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
+  for (const int cpu : cpus) CPU_SET(cpu, &set);
   pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
@@ -74,15 +76,19 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int threads, bool pin) : size_(threads), state_(std::make_unique<State>()) {
-  FT_CHECK(threads >= 1);
-  const std::vector<int> cpus = AffinityList();
+ThreadPool::ThreadPool(int threads, bool pin, int first) : size_(threads), state_(std::make_unique<State>()) {
+  FT_CHECK(threads >= 1 && first >= 0);
+  const std::vector<int>& cpus = Processors();
+  const auto own = [&cpus, first](int i) {
+    return cpus.empty() ? cpus : std::vector<int>{cpus[static_cast<size_t>(first + i) % cpus.size()]};
+  };
   state_->processors = AvailableProcessors();
   live_threads.fetch_add(threads);
-  if (pin && !cpus.empty()) PinTo(cpus[0]);
+  if (pin) RunOn(own(0));
   for (int i = 1; i < threads; ++i) {
-    state_->workers.emplace_back([this, i, pin, cpus] {
-      if (pin && !cpus.empty()) PinTo(cpus[static_cast<size_t>(i) % cpus.size()]);
+    // A worker starts with its maker's mask, which an earlier pool may have narrowed.
+    state_->workers.emplace_back([this, i, mine = pin ? own(i) : cpus] {
+      RunOn(mine);
       state_->Work(i);
     });
   }
@@ -114,10 +120,12 @@ void ThreadPool::RunErased(Job job, void* context) {
     WaitWhile(state_->running, left, spin);
 }
 
-int ThreadPool::AvailableProcessors() {
-  const size_t n = AffinityList().size();
-  return n == 0 ? 1 : static_cast<int>(n);
+const std::vector<int>& ThreadPool::Processors() {
+  static const std::vector<int> processors = AffinityList();
+  return processors;
 }
+
+int ThreadPool::AvailableProcessors() { return std::max(1, static_cast<int>(Processors().size())); }
 
 FloatMode::FloatMode() : saved_(_mm_getcsr()) { _mm_setcsr(0x9FC0); }
 FloatMode::~FloatMode() { _mm_setcsr(saved_); }

@@ -7,13 +7,14 @@
 #include <cstdint>
 #include <memory>
 #include <type_traits>
+#include <vector>
 
 namespace fusiontree::base {
 
 class ThreadPool {
  public:
-  // `threads` >= 1. With `pin`, thread i runs on the i-th processor of the process's affinity mask.
-  explicit ThreadPool(int threads, bool pin = false);
+  // `threads` >= 1. With `pin`, thread i runs on processor `first` + i of Processors(), round and round.
+  explicit ThreadPool(int threads, bool pin = false, int first = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -29,8 +30,10 @@ class ThreadPool {
               const_cast<void*>(static_cast<const void*>(&f)));
   }
 
-  // Processors that this process may run on.
-  static int AvailableProcessors();
+  // Processors that this process may run on, as they were when first asked for: a pinned pool narrows its
+  // caller's own mask.
+  static const std::vector<int>& Processors();
+  static int AvailableProcessors();  // how many: at least 1
 
  private:
   using Job = void (*)(void*, int);

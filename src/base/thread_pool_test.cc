@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <xmmintrin.h>
 
 #include <atomic>
@@ -39,6 +40,30 @@ TEST(ThreadPool, ComputesUnderTheContractsFloatModeAndRestoresTheCallers) {
   EXPECT_EQ(seen[0], 0x9FC0u);
   EXPECT_EQ(seen[1], 0x9FC0u);
   EXPECT_EQ(_mm_getcsr() & ~0x3fu, before & ~0x3fu);
+}
+
+TEST(ThreadPool, PinsEachThreadToOneProcessorFromTheFirstOn) {
+  const std::vector<int> cpus = ThreadPool::Processors();
+  std::thread([&] {  // the caller's mask is narrowed too
+    const auto processors = [](ThreadPool& pool) {
+      std::vector<cpu_set_t> sets(static_cast<size_t>(pool.size()));
+      pool.Run([&](int i) { sched_getaffinity(0, sizeof(cpu_set_t), &sets[static_cast<size_t>(i)]); });
+      return sets;
+    };
+    for (const size_t first : {0, 1}) {
+      ThreadPool pool(2, true, static_cast<int>(first));
+      const std::vector<cpu_set_t> sets = processors(pool);
+      for (size_t i = 0; i < sets.size(); ++i) {
+        EXPECT_EQ(CPU_COUNT(&sets[i]), 1);
+        EXPECT_TRUE(CPU_ISSET(cpus[(first + i) % cpus.size()], &sets[i]));
+      }
+    }
+    ThreadPool free(2);
+    const std::vector<cpu_set_t> sets = processors(free);
+    EXPECT_EQ(CPU_COUNT(&sets[1]), static_cast<int>(cpus.size()));
+    EXPECT_EQ(ThreadPool::AvailableProcessors(), static_cast<int>(cpus.size()));
+  })
+      .join();
 }
 
 TEST(Share, CoversOnceInOrder) {

@@ -56,6 +56,13 @@ class Bench : public Command {
   void Declare(Options& options) override {
     flags_.Declare(options);
     options.Number("--seconds", "at least this long for each measurement (default 1)", 0.01, 3600, &seconds_);
+    options.Text(
+        "--prefill", "LIST",
+        "prompts of so many tokens, 128,512,2048 for instance; with --decode, only what the two name",
+        &prefills_);
+    options.Text("--decode", "LIST", "so many sequences at once, 1,4,16,32 for instance", &batches_);
+    options.Flag("--no-limits", "only the model: neither the machine's limits nor the start of a process",
+                 &no_limits_);
     options.Flag("--first-token",
                  "only load, run a prompt of 16 tokens, print the first token, the peak of resident "
                  "memory and what the model needs (what bench runs to time a start)",
@@ -67,10 +74,12 @@ class Bench : public Command {
 
   base::Status Run() override {
     if (first_token_) return RunFirstToken();
+    bench::Plan plan;
+    FT_RETURN_IF_ERROR(ChoosePlan(&plan));
     // A start under mpirun is mpirun's: only a process of one rank is timed.
     FirstToken first;
     base::Progress starting("starting");
-    for (int i = 0; i < kStarts && flags_.communicator == nullptr; ++i) {
+    for (int i = 0; i < kStarts && flags_.communicator == nullptr && !no_limits_; ++i) {
       FT_ASSIGN_OR_RETURN(const FirstToken start, TimeStart());
       if (i == 0 || start.seconds < first.seconds) first = start;
       starting.Update((i + 1.0) / kStarts);
@@ -80,11 +89,12 @@ class Bench : public Command {
     base::Progress loading("loading");
     engine::EngineOptions options = flags_.EngineOptions();
     options.progress = [&loading](double fraction) { loading.Update(fraction); };
+    const auto start = std::chrono::steady_clock::now();
     FT_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Runtime> runtime,
                         engine::MakeRuntime(flags_.model, options));
+    load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     loading.Finish();
     base::Progress measuring("measuring");
-    bench::Plan plan;
     plan.chunk = flags_.chunk;
     plan.seconds = seconds_.value_or(1.0);
     plan.measure_limits = [this] { return MeasureMachine(); };
@@ -100,7 +110,21 @@ class Bench : public Command {
   }
 
  private:
+  base::Status ChoosePlan(bench::Plan* plan) const {
+    if (!prefills_ && !batches_) return base::OkStatus();
+    plan->prefills.clear();
+    plan->batches.clear();
+    if (prefills_) {
+      FT_ASSIGN_OR_RETURN(plan->prefills, ParseNumbers("--prefill", *prefills_, 1, 1 << 20));
+    }
+    if (batches_) {
+      FT_ASSIGN_OR_RETURN(plan->batches, ParseNumbers("--decode", *batches_, 1, 1024));
+    }
+    return base::OkStatus();
+  }
+
   base::Result<bench::Limits> MeasureMachine() const {
+    if (no_limits_) return bench::Limits{};
     if (flags_.communicator == nullptr) {
       FT_ASSIGN_OR_RETURN(const int threads, engine::ChooseThreads(static_cast<int>(flags_.threads)));
       base::ThreadPool pool(threads);
@@ -177,9 +201,7 @@ class Bench : public Command {
     return first;
   }
 
-  std::string AsText(const engine::Runtime& runtime, const bench::Limits& limits,
-                     const std::vector<bench::Measurement>& results, const FirstToken& first) const {
-    const models::Model& model = *runtime.model;
+  std::string MachineText(const bench::Limits& limits) const {
     std::string text = fmt::format(
         "{}, {}{} threads\n\n", limits.processor,
         flags_.communicator ? fmt::format("{} ranks, ", flags_.communicator->size()) : "", limits.threads);
@@ -187,7 +209,13 @@ class Bench : public Command {
     machine.Row({"memory, read", report::Bytes(limits.bandwidth) + "/s"});
     for (const bench::Peak& peak : limits.peaks)
       machine.Row({peak.name, peak.missing.empty() ? report::Count(peak.flops) + "FLOP/s" : peak.missing});
-    text += machine.Text();
+    return text + machine.Text();
+  }
+
+  std::string AsText(const engine::Runtime& runtime, const bench::Limits& limits,
+                     const std::vector<bench::Measurement>& results, const FirstToken& first) const {
+    const models::Model& model = *runtime.model;
+    std::string text = no_limits_ ? "" : MachineText(limits);
     text +=
         fmt::format("\n{}: {}, cache {}, {}; weights {} in memory, {} read for each decode step\n\n",
                     flags_.model, model.TypeName(), model.CacheTypeName(), runtime.context->kernels().name,
@@ -217,6 +245,7 @@ class Bench : public Command {
     }
     text += table.Text();
     if (ranks) return text + ExchangeText(exchange_);
+    if (no_limits_) return text;
     text += fmt::format(
         "\nfirst token {} after the start of the process ({} tokens of prompt); peak memory {}, {:.2f} of "
         "the weights\n",
@@ -231,8 +260,12 @@ class Bench : public Command {
     report::Json json;
     json.BeginObject().Key("model").Text(flags_.model).Key("type").Text(model.TypeName());
     json.Key("cache_type").Text(model.CacheTypeName()).Key("isa").Text(runtime.context->kernels().name);
-    json.Key("threads").Integer(limits.threads).Key("processor").Text(limits.processor);
+    json.Key("threads")
+        .Integer(no_limits_ ? runtime.context->pool().size() : limits.threads)
+        .Key("processor")
+        .Text(limits.processor);
     json.Key("weight_bytes").Integer(static_cast<int64_t>(model.weight_bytes()));
+    json.Key("load_seconds").Number(load_seconds_);
     json.Key("streamed_bytes").Integer(static_cast<int64_t>(model.streamed_bytes()));
     json.Key("limits")
         .BeginObject()
@@ -267,6 +300,8 @@ class Bench : public Command {
           .Text(m.bound_by)
           .Key("communication_seconds")
           .Number(m.traffic.seconds)
+          .Key("operations")
+          .Integer(m.traffic.operations)
           .Key("received_bytes")
           .Integer(m.traffic.bytes)
           .EndObject();
@@ -274,8 +309,11 @@ class Bench : public Command {
     if (flags_.communicator) {
       json.Key("ranks").Integer(flags_.communicator->size()).Key("exchange").BeginObject();
       json.Key("latency_seconds").Number(exchange_.latency);
-      json.Key("bytes_per_second").Number(exchange_.bytes_per_second).EndObject();
-    } else {
+      json.Key("bytes_per_second").Number(exchange_.bytes_per_second).Key("times").BeginArray();
+      for (const bench::ExchangeTime& time : exchange_.times)
+        json.BeginObject().Key("bytes").Number(time.bytes).Key("seconds").Number(time.seconds).EndObject();
+      json.EndArray().EndObject();
+    } else if (!no_limits_) {
       json.Key("first_token_seconds").Number(first.seconds);
       json.Key("peak_resident_bytes").Number(first.peak_bytes);
     }
@@ -285,8 +323,10 @@ class Bench : public Command {
 
   ModelFlags flags_;
   bench::ExchangeFit exchange_;  // on several ranks
+  double load_seconds_ = 0;
   std::optional<double> seconds_;
-  bool first_token_ = false, json_ = false;
+  std::optional<std::string> prefills_, batches_;
+  bool first_token_ = false, json_ = false, no_limits_ = false;
 };
 
 }  // namespace

@@ -259,4 +259,20 @@ std::string Options::Help() const {
   return text + HelpLine("-h, --help", "this text");
 }
 
+base::Result<std::vector<int64_t>> ParseNumbers(const std::string& option, const std::string& list,
+                                                int64_t lowest, int64_t highest) {
+  std::vector<int64_t> numbers;
+  for (size_t at = 0; at <= list.size();) {
+    const size_t end = std::min(list.find(',', at), list.size());
+    int64_t number = 0;
+    const auto [stop, error] = std::from_chars(list.data() + at, list.data() + end, number);
+    if (error != std::errc() || stop != list.data() + end || number < lowest || number > highest)
+      return base::BadInput("{} must be numbers from {} to {} with commas between them, not '{}'", option,
+                            lowest, highest, list);
+    numbers.push_back(number);
+    at = end + 1;
+  }
+  return numbers;
+}
+
 }  // namespace fusiontree::cli

@@ -65,6 +65,10 @@ base::Result<int64_t> ParseInteger(const std::string& what, const std::string& t
                                    int64_t high);
 base::Result<double> ParseNumber(const std::string& what, const std::string& text, double low, double high);
 
+// "1,2,4" as the value of an option: each number in its range.
+base::Result<std::vector<int64_t>> ParseNumbers(const std::string& option, const std::string& list,
+                                                int64_t lowest, int64_t highest);
+
 }  // namespace fusiontree::cli
 
 #endif  // FUSIONTREE_CLI_OPTIONS_H_

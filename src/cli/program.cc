@@ -1,9 +1,11 @@
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <cstdio>
 
 #include "cli/command.h"
 #include "engine/ranks.h"
+#include "parallel/guard.h"
 #include "parallel/mpi.h"
 
 namespace fusiontree::cli {
@@ -58,11 +60,13 @@ std::string Names(const std::vector<std::unique_ptr<Command>>& commands, const s
 
 int RunUnderMpi(const std::vector<std::string>& arguments,
                 const std::vector<std::unique_ptr<Command>>& commands) {
+  parallel::GuardRank();
   const base::Result<std::unique_ptr<parallel::Communicator>> joined = parallel::JoinMpi();
-  if (!joined.ok()) return Report("", joined.status());
+  if (!joined.ok()) return parallel::LaunchedRank() > 0 ? 2 : Report("", joined.status());
   parallel::Communicator& communicator = **joined;
   const base::Status agreed = engine::AgreeOnProgram(communicator, arguments);
   if (communicator.rank() != 0) {
+    signal(SIGINT, SIG_IGN);  // where Ctrl-C reaches every rank, rank 0 answers and the others follow
     const base::Status followed = agreed.ok() ? engine::Follow(communicator, BenchRankTasks()) : agreed;
     return followed.ok() ? 0 : followed.kind() == base::ErrorKind::kBadInput ? 2 : 1;
   }

@@ -103,23 +103,6 @@ class Verify : public Command {
     return Show(report, verify::Table(report), "the engine departs from the dump");
   }
 
-  // "1,2,4"
-  base::Result<std::vector<int>> ParseRanks() const {
-    std::vector<int> ranks;
-    const std::string list = ranks_.value_or("1");
-    for (size_t at = 0; at <= list.size();) {
-      const size_t end = std::min(list.find(',', at), list.size());
-      int degree = 0;
-      const auto [stop, error] = std::from_chars(list.data() + at, list.data() + end, degree);
-      if (error != std::errc() || stop != list.data() + end || degree < 1 || degree > 64)
-        return base::BadInput("--ranks must be numbers from 1 to 64 with commas between them, not '{}'",
-                              list);
-      ranks.push_back(degree);
-      at = end + 1;
-    }
-    return ranks;
-  }
-
   base::Status RunInvariance() {
     verify::InvarianceOptions options;
     if (flags_.isa != "auto") options.isas = {flags_.isa};
@@ -128,7 +111,9 @@ class Verify : public Command {
     options.sequences = sequences_;
     options.seed = static_cast<uint64_t>(seed_);
     options.full = full_;
-    FT_ASSIGN_OR_RETURN(options.ranks, ParseRanks());
+    FT_ASSIGN_OR_RETURN(const std::vector<int64_t> ranks,
+                        ParseNumbers("--ranks", ranks_.value_or("1"), 1, 64));
+    options.ranks.assign(ranks.begin(), ranks.end());
     options.communicator = flags_.communicator;
     options.progress = [this](double fraction, const std::string&) { progress_.Update(fraction); };
     FT_ASSIGN_OR_RETURN(const verify::InvarianceReport report,

@@ -1,7 +1,6 @@
 #include "engine/ranks.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -85,19 +84,51 @@ struct LoadRecord {
   uint64_t pin;
 };
 
+// The machine and the processors of it that this process may use. Ranks that mpirun bound to processors of
+// their own share them with nobody.
+uint64_t OwnProcessors() {
+  std::array<char, 256> name{};
+  gethostname(name.data(), name.size() - 1);
+  const std::vector<int>& processors = base::ThreadPool::Processors();
+  return Hash(processors.data(), processors.size() * sizeof(int), Hash(name.data(), name.size()));
+}
+
+// The first of the processors that this rank's threads are pinned to: after those of the lower ranks that may
+// use the same ones.
+base::Result<int> FirstPinned(Communicator& communicator, int threads) {
+  struct Share {
+    uint64_t processors;
+    int64_t threads;
+  };
+  const Share mine{OwnProcessors(), threads};
+  const std::vector<Share> all = Gather(communicator, mine);
+  int64_t first = 0, wanted = 0;
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    if (all[rank].processors != mine.processors) continue;
+    if (static_cast<int>(rank) < communicator.rank()) first += all[rank].threads;
+    wanted += all[rank].threads;
+  }
+  const int processors = base::ThreadPool::AvailableProcessors();
+  if (wanted > processors)
+    return base::BadInput(
+        "--pin needs a processor for each thread of each rank: there are {} threads in all on {} processors",
+        wanted, processors);
+  return static_cast<int>(first);
+}
+
 }  // namespace
 
 int SharedThreads(Communicator& communicator) {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  cpu_set_t processors;
-  CPU_ZERO(&processors);
-  sched_getaffinity(0, sizeof(processors), &processors);
-  // Ranks that mpirun bound to processors of their own share them with nobody.
-  const uint64_t mine = Hash(&processors, sizeof(processors), Hash(name.data(), name.size()));
+  const uint64_t mine = OwnProcessors();
   int sharing = 0;
   for (const uint64_t set : Gather(communicator, mine)) sharing += set == mine;
   return std::max(1, base::ThreadPool::AvailableProcessors() / std::max(1, sharing));
+}
+
+void UseThreadsOnAllRanks(Communicator& communicator, int threads) {
+  parallel::RecordWriter record;
+  record.Put<int64_t>(threads);
+  parallel::Send(communicator, RecordKind::kThreads, record);
 }
 
 base::Status RunOnAllRanks(Communicator& communicator, const RankTasks& tasks, const std::string& name,
@@ -129,6 +160,9 @@ base::Result<std::unique_ptr<Runtime>> LoadShard(const std::string& model_path,
   const int share = SharedThreads(communicator);
   const base::Result<int> threads = ChooseThreads(options.threads == 0 ? share : options.threads);
   FT_RETURN_IF_ERROR(agree(threads.status()));
+  base::Result<int> first = 0;
+  if (options.pin) first = FirstPinned(communicator, *threads);
+  FT_RETURN_IF_ERROR(agree(first.status()));
   base::Result<checkpoint::Checkpoint> opened = checkpoint::Checkpoint::Open(model_path);
   FT_RETURN_IF_ERROR(agree(opened.status()));
   runtime->checkpoint.emplace(std::move(*opened));
@@ -136,7 +170,7 @@ base::Result<std::unique_ptr<Runtime>> LoadShard(const std::string& model_path,
   FT_RETURN_IF_ERROR(agree(digest.status()));
   FT_RETURN_IF_ERROR(
       Same(communicator, *digest, fmt::format("finds another checkpoint than rank 0 at {}", model_path)));
-  runtime->pool = std::make_unique<base::ThreadPool>(*threads, options.pin);
+  runtime->pool = std::make_unique<base::ThreadPool>(*threads, options.pin, *first);
   runtime->context = std::make_unique<ops::Context>(runtime->pool.get(), table, &communicator);
   types->progress = options.progress;
   base::Result<std::unique_ptr<models::Model>> model =
@@ -174,6 +208,17 @@ base::Status RunTask(Communicator& communicator, const RankTasks& tasks, const p
                       static_cast<int>(received.kind));
 }
 
+base::Status UseThreads(Runtime& runtime, const parallel::Record& received) {
+  parallel::RecordReader record(received.payload);
+  const int64_t asked = record.Take<int64_t>();
+  FT_RETURN_IF_ERROR(record.Done());
+  FT_ASSIGN_OR_RETURN(const int threads, ChooseThreads(static_cast<int>(asked)));
+  auto pool = std::make_unique<base::ThreadPool>(threads);
+  runtime.context->UsePool(pool.get());
+  runtime.pool = std::move(pool);
+  return base::OkStatus();
+}
+
 base::Status LoadAndFollow(Communicator& communicator, const RankTasks& tasks,
                            const parallel::Record& received) {
   parallel::RecordReader record(received.payload);
@@ -187,10 +232,12 @@ base::Status LoadAndFollow(Communicator& communicator, const RankTasks& tasks,
   options.threads = static_cast<int>(own.threads);
   options.pin = own.pin != 0;
   FT_RETURN_IF_ERROR(record.Done());
-  const base::Result<std::unique_ptr<Runtime>> runtime = LoadShard(path, options);
-  if (!runtime.ok()) return base::OkStatus();  // all ranks have the error, and rank 0 tells it
-  return models::FollowModel(*(*runtime)->model, *(*runtime)->context, [&](const parallel::Record& other) {
-    return RunTask(communicator, tasks, other);
+  const base::Result<std::unique_ptr<Runtime>> loaded = LoadShard(path, options);
+  if (!loaded.ok()) return base::OkStatus();  // all ranks have the error, and rank 0 tells it
+  Runtime& runtime = **loaded;
+  return models::FollowModel(*runtime.model, *runtime.context, [&](const parallel::Record& other) {
+    return other.kind == RecordKind::kThreads ? UseThreads(runtime, other)
+                                              : RunTask(communicator, tasks, other);
   });
 }
 

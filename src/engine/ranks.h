@@ -39,6 +39,9 @@ base::Result<std::unique_ptr<Runtime>> LoadOnAllRanks(const std::string& model_p
 // rank calls it.
 int SharedThreads(parallel::Communicator& communicator);
 
+// Rank 0, while a model is loaded: the other ranks go on with so many threads, not pinned.
+void UseThreadsOnAllRanks(parallel::Communicator& communicator, int threads);
+
 // Every rank, with the same arguments but for what concerns its own machine: loads its shard. The variant is
 // the best that all have unless one is asked for. On rank 0 the model runs on all ranks, and on the others
 // follows.

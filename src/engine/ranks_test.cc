@@ -2,12 +2,18 @@
 // valid degree, as threads of this process.
 #include "engine/ranks.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
+#include "base/philox.h"
+#include "checkpoint/safetensors_writer.h"
 #include "engine/forced_run.h"
 #include "kernels/table.h"
 #include "models/distributed.h"
@@ -59,27 +65,23 @@ base::Status Logits(Runtime& runtime, const Texts& texts, const Schedule& schedu
                    });
 }
 
-class Ranks : public testing::TestWithParam<std::string> {
- protected:
-  std::string path() const { return (fs::path(FUSIONTREE_TESTDATA) / GetParam()).string(); }
-  static Texts TextsOf(const models::Config& config) {
-    Texts texts(3);
-    const size_t lengths[] = {static_cast<size_t>(std::min<int64_t>(70, config.max_positions)), 1, 17};
-    for (size_t t = 0; t < texts.size(); ++t)
-      for (size_t i = 0; i < lengths[t]; ++i)
-        texts[t].push_back(
-            static_cast<int32_t>((i * 37 + t * 11 + 5) % static_cast<size_t>(config.vocab_size)));
-    return texts;
-  }
-};
+Texts TextsOf(const models::Config& config) {
+  Texts texts(3);
+  const size_t lengths[] = {static_cast<size_t>(std::min<int64_t>(70, config.max_positions)), 1, 17};
+  for (size_t t = 0; t < texts.size(); ++t)
+    for (size_t i = 0; i < lengths[t]; ++i)
+      texts[t].push_back(
+          static_cast<int32_t>((i * 37 + t * 11 + 5) % static_cast<size_t>(config.vocab_size)));
+  return texts;
+}
 
-TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) {
+void ExpectSameBitsAtEveryDegree(const std::string& path) {
   for (const char* dtype : {"f32", "bf16"}) {
     EngineOptions options;
     options.isa = "ref";
     options.dtype = dtype;
     options.threads = 1;
-    auto one = MakeRuntime(path(), options);
+    auto one = MakeRuntime(path, options);
     ASSERT_TRUE(one.ok()) << one.status().message();
     const Texts texts = TextsOf((*one)->model->config());
     std::vector<float> expected;
@@ -96,7 +98,7 @@ TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) {
               cut.threads = schedule.threads;
               std::vector<float> got;
               {
-                FT_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, MakeRuntime(path(), cut));
+                FT_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, MakeRuntime(path, cut));
                 FT_RETURN_IF_ERROR(Logits(*runtime, texts, schedule, &got));
               }
               EndRanks(communicator);
@@ -108,6 +110,94 @@ TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) {
       }
     }
   }
+}
+
+class Ranks : public testing::TestWithParam<std::string> {
+ protected:
+  std::string path() const { return (fs::path(FUSIONTREE_TESTDATA) / GetParam()).string(); }
+};
+
+TEST_P(Ranks, EveryDegreeGivesTheBitsOfOneRank) { ExpectSameBitsAtEveryDegree(path()); }
+
+// Eight slices, two KV heads, a vocabulary of two blocks: at eight ranks four share each KV head, and six
+// have no row of the vocabulary.
+void WriteModelOfEightSlices(const fs::path& folder) {
+  std::ofstream(folder / "config.json") << R"({"model_type": "qwen2", "vocab_size": 4100, "hidden_size": 64,
+    "intermediate_size": 104, "num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 2,
+    "max_position_embeddings": 128, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": false})";
+  std::vector<checkpoint::TensorSpec> specs;
+  const auto add = [&](const std::string& name, const std::vector<int64_t>& shape) {
+    specs.push_back({name, tensor::DType::kF32, shape});
+  };
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) add(name, {4100, 64});
+  add("model.norm.weight", {64});
+  for (int layer = 0; layer < 2; ++layer) {
+    const std::string prefix = fmt::format("model.layers.{}.", layer);
+    for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
+      add(prefix + norm + ".weight", {64});
+    for (const auto& [name, rows] : {std::pair{"q", 64}, {"k", 16}, {"v", 16}}) {
+      add(fmt::format("{}self_attn.{}_proj.weight", prefix, name), {rows, 64});
+      add(fmt::format("{}self_attn.{}_proj.bias", prefix, name), {rows});
+    }
+    add(prefix + "self_attn.o_proj.weight", {64, 64});
+    for (const char* name : {"gate", "up"}) add(fmt::format("{}mlp.{}_proj.weight", prefix, name), {104, 64});
+    add(prefix + "mlp.down_proj.weight", {64, 104});
+  }
+  auto writer = checkpoint::SafetensorsWriter::Create((folder / "model.safetensors").string(), specs);
+  ASSERT_TRUE(writer.ok()) << writer.status().message();
+  for (size_t t = 0; t < specs.size(); ++t) {
+    size_t count = 1;
+    for (const int64_t size : specs[t].shape) count *= static_cast<size_t>(size);
+    std::vector<float> values(count);
+    for (size_t i = 0; i < count; ++i)
+      values[i] = static_cast<float>(base::UnitDouble(base::Philox(8, i, t)[0], 0)) * 0.5f - 0.25f;
+    ASSERT_TRUE(writer->Append(specs[t].name, values.data(), count * sizeof(float)).ok());
+  }
+  ASSERT_TRUE(writer->Finish().ok());
+}
+
+TEST(RanksOfEightSlices, EveryDegreeGivesTheBitsOfOneRank) {
+  std::string folder = fs::temp_directory_path() / "fusiontree-ranks-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  WriteModelOfEightSlices(folder);
+  const auto opened = checkpoint::Checkpoint::Open(folder);
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  const auto spec = models::ReadSpec(*opened);
+  ASSERT_TRUE(spec.ok()) << spec.status().message();
+  EXPECT_EQ(parallel::ValidDegrees((*spec)->config().reduction_slices), (std::vector<int64_t>{1, 2, 4, 8}));
+  ExpectSameBitsAtEveryDegree(folder);
+  fs::remove_all(folder);
+}
+
+// Rank 0 chooses how many threads the others go on with.
+TEST(Threads, AreThoseOfRankZeroOnAllRanks) {
+  const std::string path = (fs::path(FUSIONTREE_TESTDATA) / "parity" / "qwen2_tied").string();
+  const auto threads = [] {
+    return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
+  };
+  const RankTasks tasks = {{"meet", [](parallel::Communicator& communicator, int64_t) {
+                              communicator.Barrier();
+                              return base::OkStatus();
+                            }}};
+  const base::Status status =
+      parallel::RunRanks(2, [&](parallel::Communicator& communicator) -> base::Status {
+        if (communicator.rank() != 0) return Follow(communicator, tasks);
+        EngineOptions options;
+        options.communicator = &communicator;
+        options.threads = 1;
+        {
+          FT_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, MakeRuntime(path, options));
+          const auto before = threads();
+          for (const int wanted : {3, 2}) {
+            UseThreadsOnAllRanks(communicator, wanted);
+            FT_RETURN_IF_ERROR(RunOnAllRanks(communicator, tasks, "meet", 0));
+            EXPECT_EQ(threads(), before + wanted - 1);
+          }
+        }
+        EndRanks(communicator);
+        return base::OkStatus();
+      });
+  EXPECT_TRUE(status.ok()) << status.message();
 }
 
 // Each rank asks the file for what it owns, whatever the format: q and k rows of llama.cpp's files in whole
@@ -197,6 +287,14 @@ TEST(RanksErrors, NameTheDegreeTheFileAndTheRank) {
                       if (rank == 1) options->dtype = "f32";
                     })
                 .find("rank 1 has another numerics policy than rank 0"),
+            std::string::npos);
+  const int processors = base::ThreadPool::AvailableProcessors();
+  EXPECT_NE(message(2,
+                    [&](int, std::string*, EngineOptions* options) {
+                      options->pin = true;
+                      options->threads = processors;
+                    })
+                .find(fmt::format("{} threads in all on {} processors", 2 * processors, processors)),
             std::string::npos);
   EXPECT_NE(message(2,
                     [&](int rank, std::string*, EngineOptions* options) {

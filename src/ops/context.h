@@ -24,6 +24,9 @@ class Context {
   Context(base::ThreadPool* pool, const kernels::Table* table,
           parallel::Communicator* communicator = nullptr);
 
+  // Goes on with another pool; not inside an operation.
+  void UsePool(base::ThreadPool* pool);
+
   base::ThreadPool& pool() { return *pool_; }
   const kernels::Table& kernels() const { return *table_; }
   tensor::Arena& arena() { return arena_; }
@@ -55,7 +58,7 @@ class Context {
 
  private:
   static constexpr size_t kThreadBytes = kernels::kScratchBytes + kOpScratchBytes;
-  base::ThreadPool* pool_;
+  base::ThreadPool* pool_ = nullptr;
   const kernels::Table* table_;
   parallel::Communicator* communicator_;
   Probe* probe_ = nullptr;

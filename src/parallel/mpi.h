@@ -14,8 +14,7 @@
 //
 // A rank that dies, or has not answered for 5 s (stopped, not merely busy: a thread of its own answers): the
 // lowest living rank of its machine prints "fusiontree: rank 2 has not answered for 5 s" and ends the job
-// with exit code 1. mpirun sees a death as well, and where it is the faster its exit code is that of the
-// signal.
+// with exit code 1. mpirun knows the rank's guard only (guard.h), which lives on and ends with 1 too.
 //
 // Not covered: a stopped process that is the only rank of its machine, and a lost network. A death there is
 // mpirun's to see.
@@ -31,6 +30,9 @@ namespace fusiontree::parallel {
 
 // This process is one of several that mpirun (or a kin of it) started.
 bool LaunchedByMpi();
+// This process's rank as its launcher says it, before any meeting and in a build without MPI too; -1: it does
+// not say.
+int LaunchedRank();
 
 struct MpiOptions {
   bool messages = false;  // messages even where memory could be shared

@@ -13,4 +13,12 @@ bool LaunchedByMpi() {
   return false;
 }
 
+int LaunchedRank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr) return static_cast<int>(std::strtol(value, nullptr, 10));
+  }
+  return -1;
+}
+
 }  // namespace fusiontree::parallel

@@ -5,7 +5,7 @@
 namespace fusiontree::parallel {
 namespace {
 
-constexpr uint32_t kMagic = 0x46545231;  // "FTR1": raised with every change of a record
+constexpr uint32_t kMagic = 0x46545232;  // "FTR2": raised with every change of a record
 constexpr size_t kInline = 1000;         // payload that travels with the header
 constexpr uint64_t kMostBytes = uint64_t{1} << 32;
 

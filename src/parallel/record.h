@@ -20,7 +20,8 @@ enum class RecordKind : uint32_t {
   kUnload = 3,   // drop it
   kForward = 4,  // models/distributed.h
   kHead = 5,
-  kTask = 6,  // something that a command has all ranks do: engine/ranks.h
+  kTask = 6,     // something that a command has all ranks do: engine/ranks.h
+  kThreads = 7,  // go on with another number of threads: engine/ranks.h
 };
 
 // The payload of a record, put in order.

@@ -1,4 +1,6 @@
 // The same bits whatever the schedule (docs/numerics.md), asked of one checkpoint on one machine.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -9,6 +11,7 @@
 #include "kernels/variants.h"
 #include "models/spec.h"
 #include "parallel/local.h"
+#include "parallel/tree.h"
 #include "verify/setup.h"
 #include "verify/verify.h"
 
@@ -98,6 +101,7 @@ class Matrix {
   Status Run(const Setup& setup, const Condition& condition, InvarianceCombination* out) {
     const bool first = !filled_;
     filled_ = true;
+    if (condition.ranks > 1) engine::UseThreadsOnAllRanks(setup.context().communicator(), condition.threads);
     base::ThreadPool pool(condition.threads);
     ops::Context context(&pool, &setup.context().kernels(),
                          condition.ranks > 1 ? &setup.context().communicator() : nullptr);
@@ -272,6 +276,10 @@ Result<InvarianceReport> VerifyInvariance(const std::string& model_path, const I
   FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(model_path));
   FT_ASSIGN_OR_RETURN(const std::unique_ptr<models::Spec> spec, models::ReadSpec(checkpoint));
   const models::Config& config = spec->config();
+  for (const int ranks : options.ranks)  // not after an hour of the valid ones
+    if (!parallel::ValidDegree(config.reduction_slices, ranks))
+      return base::BadInput("{}: this model cannot be cut over {} ranks, but over {}", model_path, ranks,
+                            fmt::join(parallel::ValidDegrees(config.reduction_slices), ", "));
   report.family = config.family;
   report.vocab_size = config.vocab_size;
   const Texts texts = DefaultTexts(options, config);

@@ -44,7 +44,8 @@ TEST(VerifyInvariance, EveryDegreeOfAModelOfSixSlices) {
   EXPECT_TRUE(report->ok()) << Table(*report);
   ASSERT_EQ(report->combinations.size(), 1u);
   EXPECT_EQ(report->combinations[0].conditions, 14 + 2 * 15);
-  options.ranks = {3};
+  options.ranks = {1, 3};
+  options.progress = [](double, const std::string&) { ADD_FAILURE() << "work before the refusal"; };
   report = VerifyInvariance(ParityFolder("llama_bias"), options);
   ASSERT_FALSE(report.ok());
   EXPECT_NE(report.status().message().find("over 3 ranks, but over 1, 2, 6"), std::string::npos);
