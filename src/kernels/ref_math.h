@@ -113,6 +113,27 @@ inline float Gelu(float x) {
   return Fma(-(normal.a * normal.density), normal.ratio, Max(0.0f, x));
 }
 
+// Derivatives. With e = exp(-|x|) neither sigmoid(x) nor 1 - sigmoid(x) loses its last bits.
+inline float SigmoidGradient(float x) {
+  const float e = Exp(-Abs(x)), q = 1.0f / (1.0f + e);
+  return (e * q) * q;
+}
+inline float TanhGradient(float x) {
+  const float a = Abs(x), e = Exp(-(a + a)), q = 1.0f / (1.0f + e);
+  return 4.0f * ((e * q) * q);
+}
+inline float SoftplusGradient(float x) { return Sigmoid(x); }
+inline float SiluGradient(float x) {
+  x = Min(100.0f, Max(-100.0f, x));
+  const float e = Exp(-Abs(x)), q = 1.0f / (1.0f + e), p = e * q;
+  return x < 0.0f ? Fma(x * p, q, p) : Fma(x * q, p, q);
+}
+inline float GeluGradient(float x) {
+  const Normal normal = NormalTail(x);
+  const float tail = normal.density * normal.ratio, below = x < 0.0f ? tail : 1.0f - tail;
+  return Fma(WithSign(normal.a, x) * normal.density, 0.398942280f, below);
+}
+
 // 2^(x y) for the scan, the product unrounded: n = round(x y) by adding 1.5 * 2^23, r = x y - n, a polynomial
 // that is 1 at 0 (0.8 ulp), n added to its exponent. 0 below 2^-125.5; x y <= 0.
 constexpr float kMagic = 12582912.0f;
