@@ -166,6 +166,10 @@ std::string Sequence(const Table& table) {
                            state.data(), channels,      rows,     n,        0,        channels,
                            out.data(),   channels};
     table.scan(&args);
+    ScanArgs decode = args;
+    decode.rows = 1;
+    decode.out = out.data() + channels;
+    table.scan(&decode);
     hash.Add(state);
     hash.Add(out);
   }
