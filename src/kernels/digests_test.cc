@@ -166,6 +166,10 @@ std::string Sequence(const Table& table) {
                            state.data(), channels,      rows,     n,        0,        channels,
                            out.data(),   channels};
     table.scan(&args);
+    ScanArgs decode = args;
+    decode.rows = 1;
+    decode.out = out.data() + channels;
+    table.scan(&decode);
     hash.Add(state);
     hash.Add(out);
   }
@@ -181,6 +185,89 @@ std::string Sequence(const Table& table) {
   return hash.Hex();
 }
 
+std::string Backward(const Table& table) {
+  const BackwardOps& ops = *table.backward;
+  Hash hash;
+  const int64_t rows = 21, channels = 96, all = rows * channels;
+  const std::vector<float> x = Values(21, all, 3.0f), z = Values(22, all, 4.0f), dout = Values(23, all, 1.0f);
+  std::vector<float> out(x.size());
+  for (int f = 0; f < kFunctions; ++f) {
+    ops.apply[f](z.data(), dout.data(), all - 5, out.data());
+    hash.Add(out);
+  }
+  for (const int64_t width : {1, 4, 6}) {
+    for (const ConvEnd end : {kConvSilu, kConvAddInput}) {
+      std::vector<float> dweight = Values(24, 6 * channels, 1.0f), dbias = Values(25, channels, 1.0f);
+      const ConvArgs forward = {x.data(), channels, z.data(), channels, dout.data(), channels, z.data(),
+                                rows,     width,    0,        channels, end,         nullptr,  0};
+      const ConvBackwardArgs args = {forward,  dout.data(),    channels, out.data(),
+                                     channels, dweight.data(), channels, dbias.data()};
+      ops.conv(&args);
+      hash.Add(out);
+      hash.Add(dweight);
+      hash.Add(dbias);
+    }
+  }
+  for (const int64_t n : {5, 16}) {
+    std::vector<float> delta = Values(26, all, 1.0f), a = Values(27, n * channels, 1.0f),
+                       state = Values(28, n * channels, 1.0f);
+    for (float& v : delta) v = v * v * v * v;
+    for (float& v : a) v = -9.0f * v * v;
+    std::vector<float> grads(3 * x.size()), sums(static_cast<size_t>(4 * rows * n)),
+        da = a, dskip = x, dstate = state,
+        scratch(static_cast<size_t>((rows * (n + 1) + 4 * n) * kScanGroup));
+    const std::vector<float> bc = Values(29, rows * 2 * n, 1.0f);
+    const ScanArgs forward = {
+        x.data(), delta.data(), z.data(), channels, channels,     channels, bc.data(), bc.data() + n,
+        2 * n,    a.data(),     channels, z.data(), state.data(), channels, rows,      n,
+        0,        channels,     nullptr,  0};
+    const ScanBackwardArgs args = {forward,
+                                   dout.data(),
+                                   channels,
+                                   grads.data(),
+                                   grads.data() + all,
+                                   grads.data() + 2 * all,
+                                   channels,
+                                   channels,
+                                   channels,
+                                   sums.data(),
+                                   sums.data() + 2 * rows * n,
+                                   n,
+                                   rows * n,
+                                   da.data(),
+                                   channels,
+                                   dskip.data(),
+                                   dstate.data(),
+                                   channels,
+                                   scratch.data()};
+    ops.scan(&args);
+    for (const std::vector<float>* v : {&grads, &sums, &da, &dskip, &dstate}) hash.Add(*v);
+  }
+  for (const int64_t n : {1, 30, 64, 897}) {
+    float stats[2];
+    std::vector<float> dx(static_cast<size_t>(n)), dm = dx, da = dx;
+    const NormBackwardArgs norm = {x.data(), z.data(), dout.data(), n, 1e-5f, dx.data(), stats};
+    for (const auto& op : {ops.rms_norm, ops.layer_norm}) {
+      op(&norm);
+      hash.Add(dx);
+      hash.Add(stats, sizeof stats);
+      ops.norm_weight(x.data(), dout.data(), stats, n, dm.data(), da.data());
+      hash.Add(dm);
+    }
+    for (const int64_t step : {0, 1}) {
+      const MixBackwardArgs mix = {z.data(), step,      x.data(),  x.data() + 900, dout.data(),
+                                   n,        dx.data(), dm.data(), da.data()};
+      ops.mix(&mix);
+      hash.Add(dx);
+      hash.Add(dm);
+      hash.Add(da);
+    }
+    ops.rope(dx.data(), x.data(), z.data(), n / 2);
+    hash.Add(dx);
+  }
+  return hash.Hex();
+}
+
 const std::vector<std::pair<std::string, std::function<std::string(const Table&)>>> kEntries = {
     {"matmul bf16 x bf16", [](const Table& t) { return Matmul(t, kBf16Bf16); }},
     {"matmul bf16 x fp32", [](const Table& t) { return Matmul(t, kBf16F32); }},
@@ -190,6 +277,7 @@ const std::vector<std::pair<std::string, std::function<std::string(const Table&)
     {"attention bf16", [](const Table& t) { return Attention(t, kAttentionBf16); }},
     {"rows", Rows},
     {"sequence", Sequence},
+    {"backward", Backward},
 };
 
 // Lines "entry: hash", one section a contract: "[fma]" is ref, avx2 and avx512.

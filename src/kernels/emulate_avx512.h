@@ -158,6 +158,18 @@ EMU F512 roundscale_ps(F512 a, int mode) {
   }
   return r;
 }
+// a * 2^floor(b), rounded once. A double holds every such product of which a float shows anything.
+EMU float Scale(float a, float b) {
+  const __m128 v = _mm_set_ss(b);
+  const float n = _mm_cvtss_f32(_mm_floor_ss(v, v));
+  if (n != n || a != a) return a + b;
+  const int exponent = n < -400.0f ? -400 : n > 400.0f ? 400 : static_cast<int>(n);
+  const uint64_t bits = static_cast<uint64_t>(exponent + 1023) << 52;
+  double power;
+  memcpy(&power, &bits, 8);
+  return static_cast<float>(static_cast<double>(a) * power);
+}
+EMU F512 scalef_ps(F512 a, F512 b) { EMU_LANES(F512, f, Scale(a.f[i], b.f[i])); }
 EMU I512 cvtps_epi32(F512 a) {
   EMU_LANES(I512, u, static_cast<uint32_t>(_mm_cvtss_si32(_mm_set_ss(a.f[i]))));
 }

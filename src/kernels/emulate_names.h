@@ -82,6 +82,8 @@
 #define _mm512_fnmadd_ps emulated::fnmadd_ps
 #undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps emulated::roundscale_ps
+#undef _mm512_scalef_ps
+#define _mm512_scalef_ps emulated::scalef_ps
 #undef _mm512_cvtps_epi32
 #define _mm512_cvtps_epi32 emulated::cvtps_epi32
 #undef _mm512_cvttps_epi32

@@ -100,6 +100,18 @@ TEST(EmulatedAvx512, MinMaxAndComparisonsTreatNanAsTheInstructionsDo) {
   EXPECT_EQ(_mm512_roundscale_ps(_mm512_set1_ps(2.5f), 8).f[0], 2.0f);
   EXPECT_EQ(_mm512_cvtps_epi32(x).u[0], 0x80000000u);
 }
+TEST(EmulatedAvx512, ScaleTakesTheFloorOfTheExponent) {
+  const auto scale = [](float a, float b) {
+    return _mm512_scalef_ps(_mm512_set1_ps(a), _mm512_set1_ps(b)).f[9];
+  };
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(scale(1.5f, 3.0f), 12.0f);
+  EXPECT_EQ(scale(-1.5f, -1.25f), -0.375f);
+  EXPECT_EQ(scale(0x1p-100f, 127.0f), 0x1p27f);
+  EXPECT_EQ(scale(0x1p100f, 100.0f), infinity);
+  EXPECT_EQ(scale(1.0f, -infinity), 0.0f);
+  EXPECT_TRUE(std::isnan(scale(1.0f, std::numeric_limits<float>::quiet_NaN())));
+}
 TEST(EmulatedAvx512, ShufflesMoveTheLanesTheManualNames) {
   alignas(64) uint32_t from[32];
   for (uint32_t i = 0; i < 32; ++i) from[i] = i;

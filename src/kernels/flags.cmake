@@ -10,7 +10,7 @@ endif()
 if(FUSIONTREE_FUZZ)
   list(APPEND simd -fno-sanitize=fuzzer-no-link)
 endif()
-set_source_files_properties(kernels/ref.cc kernels/ref_sequence.cc PROPERTIES COMPILE_OPTIONS "-mfma")
+set_source_files_properties(kernels/ref.cc kernels/ref_sequence.cc kernels/ref_backward.cc PROPERTIES COMPILE_OPTIONS "-mfma")
 set_source_files_properties(kernels/avx2.cc PROPERTIES COMPILE_OPTIONS "${simd};-mavx2;-mfma;-mf16c")
 # GCC 12 warns of its own AVX-512 header (_mm512_undefined_*).
 set(avx512 ${simd} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized> $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
@@ -23,7 +23,7 @@ set_source_files_properties(kernels/avx512_emulated_test.cc kernels/avx512bf16_e
   kernels/emulate_test.cc PROPERTIES COMPILE_OPTIONS "${simd};-mavx2;-mfma;-mf16c;-O2;-Wno-psabi;-fno-sanitize=all")
 # symbols_test reads the objects of every source of kernels that has flags of its own.
 if(BUILD_TESTING AND TARGET kernels_test)
-  set(isa_sources ref ref_sequence avx2 avx512 avx512bf16 amx)
+  set(isa_sources ref ref_sequence ref_backward avx2 avx512 avx512bf16 amx)
   list(TRANSFORM isa_sources PREPEND "$<TARGET_FILE_DIR:ft_kernels>/CMakeFiles/ft_kernels.dir/kernels/")
   list(TRANSFORM isa_sources APPEND ".cc${CMAKE_CXX_OUTPUT_EXTENSION}")
   list(JOIN isa_sources "|" isa_objects)

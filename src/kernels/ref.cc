@@ -359,6 +359,7 @@ constexpr Table Make(const char* name) {
   table.scan = ref::Scan;
   table.layer_norm = ref::LayerNorm;
   table.mix = ref::Mix;
+  table.backward = &ref::kBackward;
   return table;
 }
 

@@ -27,6 +27,7 @@ void Conv(const ConvArgs* args);
 void Scan(const ScanArgs* args);
 bool LayerNorm(const float* x, const float* weight, const float* bias, int64_t n, float eps, float* out);
 void Mix(const float* gate, int64_t gate_step, const float* m, const float* a, int64_t n, float* out);
+extern const BackwardOps kBackward;  // ref_backward.cc
 }  // namespace ref
 
 }  // namespace fusiontree::kernels

@@ -204,6 +204,37 @@ TEST_P(SequenceTest, ScanEqualsTwinAndOracle) {
   }
 }
 
+// A decode step walks the states along their rows, over a thousand channels at a time.
+TEST_P(SequenceTest, ScanOfOneWideRowEqualsTwin) {
+  const int64_t channels = 2 * 1024 + 48, n = 5;
+  Draw draw(1);
+  const Array x(draw, 1, channels), bc(draw, 2, n), skip(draw, 1, channels), before(draw, n, channels);
+  Array delta(draw, 1, channels), a(draw, n, channels), got(draw, 1, channels), expected = got;
+  for (float& v : delta.v) v = std::exp(3.0f * v - 2.0f);
+  for (float& v : a.v) v = -std::exp(2.0f * v);
+  Array state = before, twin_state = before;
+  ScanArgs args = {};
+  args.x = args.z = x.Row(0);
+  args.delta = delta.Row(0);
+  args.b = bc.Row(0);
+  args.c = bc.Row(1);
+  args.a = a.Row(0);
+  args.skip = skip.Row(0);
+  args.a_stride = args.state_stride = channels;
+  args.rows = 1;
+  args.n = n;
+  args.channel_begin = 16;
+  args.channel_end = channels;
+  args.state = state.Row(0);
+  args.out = got.Row(0);
+  table().scan(&args);
+  args.state = twin_state.Row(0);
+  args.out = expected.Row(0);
+  twin().scan(&args);
+  ASSERT_TRUE(SameBits(got.Row(0), expected.Row(0), channels));
+  ASSERT_TRUE(SameBits(state.Row(0), twin_state.Row(0), n * channels));
+}
+
 // R5: the state is exact, so stopping and going on anywhere changes nothing; nor does the cut of the
 // channels.
 TEST_P(SequenceTest, ScanCutAnywhereIsTheSame) {

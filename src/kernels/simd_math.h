@@ -80,6 +80,36 @@ FT_INLINE V Gelu(V x) {
   return Fnma(Mul(normal.a, normal.density), normal.ratio, Max(Zero(), x));
 }
 
+FT_INLINE V SigmoidGradient(V x) {
+  const V e = Exp(Negate(Abs(x))), q = Div(Set(1.0f), Add(Set(1.0f), e));
+  return Mul(Mul(e, q), q);
+}
+FT_INLINE V TanhGradient(V x) {
+  const V a = Abs(x), e = Exp(Negate(Add(a, a))), q = Div(Set(1.0f), Add(Set(1.0f), e));
+  return Mul(Set(4.0f), Mul(Mul(e, q), q));
+}
+FT_INLINE V SiluGradient(V x) {
+  x = Min(Set(100.0f), Max(Set(-100.0f), x));
+  const V e = Exp(Negate(Abs(x))), q = Div(Set(1.0f), Add(Set(1.0f), e)), p = Mul(e, q);
+  const Mask negative = Less(x, Zero());
+  const V s = Select(negative, p, q), rest = Select(negative, q, p);
+  return Fma(Mul(x, s), rest, s);
+}
+FT_INLINE V GeluGradient(V x) {
+  const Normal normal = NormalTail(x);
+  const V tail = Mul(normal.density, normal.ratio);
+  const V below = Select(Less(x, Zero()), tail, Sub(Set(1.0f), tail));
+  return Fma(Mul(WithSign(normal.a, x), normal.density), Set(0.398942280f), below);
+}
+
+template <Function kFunction>
+FT_INLINE V Gradient(V x) {
+  if constexpr (kFunction == kSilu) return SiluGradient(x);
+  if constexpr (kFunction == kGelu) return GeluGradient(x);
+  if constexpr (kFunction == kTanh) return TanhGradient(x);
+  if constexpr (kFunction == kSigmoid) return SigmoidGradient(x);
+  if constexpr (kFunction == kSoftplus) return Sigmoid(x);
+}
 template <Function kFunction>
 FT_INLINE V Evaluate(V x) {
   if constexpr (kFunction == kSilu) return Silu(x);
@@ -101,7 +131,7 @@ FT_INLINE V Decay(V x, V y) {
   p = Fma(p, r, Set(0.240222469f));
   p = Fma(p, r, Set(0.693147004f));
   p = Fma(p, r, Set(1.0f));
-  const V e = AddExponent(p, t);
+  const V e = AddExponent(p, n, t);
   return kGuarded ? Select(Less(t, Set(kDecayEnd)), Zero(), e) : e;
 }
 

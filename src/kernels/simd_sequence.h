@@ -53,6 +53,10 @@ inline void Conv(const ConvArgs* args) {
   }
 }
 
+// Some lane forgets at once: its quickest rate, `most`, decays by less than 2^-125.5.
+FT_INLINE bool NeedsGuard(V delta, V most) {
+  return Bits(Less(Fma(delta, most, Set(kMagic)), Set(kDecayEnd))) != 0;
+}
 // One state of 16 channels, one row.
 template <bool kGuarded>
 FT_INLINE void ScanState(V delta, V dx, const float* a, const float* b, const float* c, V& s, V& y) {
@@ -135,12 +139,8 @@ void ScanStrip(const ScanArgs& g, int64_t channel) {
     const float *b = g.b + t * g.bc_stride, *c = g.c + t * g.bc_stride;
     const V x = Load(g.x + t * g.x_stride + channel), delta = Load(g.delta + t * g.delta_stride + channel);
     const V dx = Mul(delta, x);
-    V y;
-    if (Bits(Less(Fma(delta, most, Set(kMagic)), Set(kDecayEnd))) == 0) {
-      y = states.template Row<false>(delta, dx, a, a_step, b, c, g.n);
-    } else {
-      y = states.template Row<true>(delta, dx, a, a_step, b, c, g.n);
-    }
+    V y = NeedsGuard(delta, most) ? states.template Row<true>(delta, dx, a, a_step, b, c, g.n)
+                                  : states.template Row<false>(delta, dx, a, a_step, b, c, g.n);
     y = Fma(skip, x, y);
     if (g.z) y = Mul(y, Silu(Load(g.z + t * g.z_stride + channel)));
     Store(g.out + t * g.out_stride + channel, y);
@@ -148,8 +148,41 @@ void ScanStrip(const ScanArgs& g, int64_t channel) {
   states.Close(g.state + channel, g.state_stride, g.n);
 }
 
+// One row (decode) is bound by the state's bytes: they are walked along their rows, kScanRun channels at a
+// time, the sums y waiting in L1.
+constexpr int64_t kScanRun = 1024;
+inline void ScanRow(const ScanArgs& g, int64_t begin, int64_t end) {
+  alignas(64) float dx[kScanRun], y[kScanRun];
+  for (int64_t c = begin; c < end; c += 16) {
+    Store(dx + (c - begin), Mul(Load(g.delta + c), Load(g.x + c)));
+    Store(y + (c - begin), Zero());
+  }
+  for (int64_t i = 0; i < g.n; ++i) {
+    float* state = g.state + i * g.state_stride;
+    const float* a = g.a + i * g.a_stride;
+    const V b = SetFrom(g.b + i), c_i = SetFrom(g.c + i);
+    for (int64_t c = begin; c < end; c += 16) {
+      const V e = Decay<true>(Load(g.delta + c), Load(a + c));
+      const V s = Fma(e, Load(state + c), Mul(Load(dx + (c - begin)), b));
+      Store(state + c, s);
+      Store(y + (c - begin), Fma(s, c_i, Load(y + (c - begin))));
+    }
+  }
+  for (int64_t c = begin; c < end; c += 16) {
+    V sum = Fma(Load(g.skip + c), Load(g.x + c), Load(y + (c - begin)));
+    if (g.z) sum = Mul(sum, Silu(Load(g.z + c)));
+    Store(g.out + c, sum);
+  }
+}
+
 inline void Scan(const ScanArgs* args) {
   const ScanArgs& g = *args;
+  if (g.rows == 1) {
+    for (int64_t c = g.channel_begin; c < g.channel_end; c += kScanRun) {
+      ScanRow(g, c, c + kScanRun < g.channel_end ? c + kScanRun : g.channel_end);
+    }
+    return;
+  }
   for (int64_t channel = g.channel_begin; channel < g.channel_end; channel += 16) {
     if (kStatesInRegisters && g.n == 16) {
       ScanStrip<kStatesInRegisters ? 16 : 0>(g, channel);

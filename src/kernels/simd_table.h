@@ -4,9 +4,11 @@
 #define FUSIONTREE_KERNELS_SIMD_TABLE_H_
 
 #include "kernels/simd_attention.h"
+#include "kernels/simd_backward.h"
 #include "kernels/simd_matmul.h"
 #include "kernels/simd_pack.h"
 #include "kernels/simd_rows.h"
+#include "kernels/simd_scan_backward.h"
 #include "kernels/simd_sequence.h"
 
 namespace fusiontree::kernels {
@@ -22,6 +24,16 @@ struct Matrix {
     return {kTileRows, 1, PanelBytes, RowsBytes, kPack, kUnpack, PackRows<kRound>, Product<Line>::Matmul};
   }
 };
+
+constexpr BackwardOps kBackward = {{ApplyBackward<kSilu>, ApplyBackward<kGelu>, ApplyBackward<kTanh>,
+                                    ApplyBackward<kSigmoid>, ApplyBackward<kSoftplus>},
+                                   ConvBackward,
+                                   ScanBackward,
+                                   RmsNormBackward,
+                                   LayerNormBackward,
+                                   NormWeight,
+                                   MixBackward,
+                                   RopeBackward};
 
 constexpr Table MakeTable(const char* name) {
   Table table = {};
@@ -48,6 +60,7 @@ constexpr Table MakeTable(const char* name) {
   table.scan = Scan;
   table.layer_norm = LayerNorm;
   table.mix = Mix;
+  table.backward = &kBackward;
   return table;
 }
 

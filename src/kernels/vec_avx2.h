@@ -24,8 +24,8 @@ constexpr bool kWidens = true;    // two instructions of 22 less a line, from a 
 constexpr int kStreamPanels = 2;  // panels side by side at M = 1
 constexpr int64_t kCut = 256;     // most lines of a cut: 16 KB of bf16, or of half a panel in fp32
 
-constexpr bool kStatesInRegisters =
-    false;  // of a scan: 16 states of 16 channels are all registers twice over
+// Of a scan: 16 states of 16 channels would be all registers twice over.
+constexpr bool kStatesInRegisters = false;
 
 struct V {
   __m256 a, b;
@@ -80,9 +80,8 @@ FT_INLINE __m256 AddExponent8(__m256 p, __m256 t) {
   return _mm256_castsi256_ps(
       _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(t), 23)));
 }
-FT_INLINE V AddExponent(V p, V t) {  // p * 2^n, t = 1.5 * 2^23 + n; p and the result normal
-  return {AddExponent8(p.a, t.a), AddExponent8(p.b, t.b)};
-}
+// p * 2^n, n integral (t = 1.5 * 2^23 + n), p and the result normal.
+FT_INLINE V AddExponent(V p, V, V t) { return {AddExponent8(p.a, t.a), AddExponent8(p.b, t.b)}; }
 
 FT_INLINE Mask Less(V x, V y) {
   return {_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ)};

@@ -65,10 +65,8 @@ FT_INLINE V TwoTo(V n) {  // n integral, -126..127
       _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
 }
 
-FT_INLINE V AddExponent(V p, V t) {  // p * 2^n, t = 1.5 * 2^23 + n; p and the result normal
-  return _mm512_castsi512_ps(
-      _mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
-}
+// p * 2^n, n integral (t = 1.5 * 2^23 + n), p and the result normal.
+FT_INLINE V AddExponent(V p, V n, V) { return _mm512_scalef_ps(p, n); }
 
 FT_INLINE Mask Less(V x, V y) { return _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ); }
 FT_INLINE Mask Equal(V x, V y) { return _mm512_cmp_ps_mask(x, y, _CMP_EQ_OQ); }
