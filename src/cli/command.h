@@ -30,6 +30,7 @@ std::unique_ptr<Command> NewChat();
 std::unique_ptr<Command> NewLogits();
 std::unique_ptr<Command> NewVerify();
 std::unique_ptr<Command> NewInspect();
+std::unique_ptr<Command> NewInit();
 std::unique_ptr<Command> NewEncode();
 std::unique_ptr<Command> NewDecode();
 std::unique_ptr<Command> NewRender();

@@ -48,7 +48,7 @@ class Inspect : public Command {
     if (context_.value_or(0) > config.max_positions)
       return base::BadInput("--context is {}, but the model's context ends at {}", *context_,
                             config.max_positions);
-    const int64_t context = context_.value_or(config.max_positions);
+    const int64_t context = context_.value_or(config.usual_positions);
     const MemoryNeed memory = NeedOf(checkpoint, spec, dtype_, kv_, context, batch_);
     FT_ASSIGN_OR_RETURN(
         const std::vector<RankShare> ranks,

@@ -27,7 +27,7 @@ MemoryNeed NeedOf(const checkpoint::Checkpoint& checkpoint, const models::Spec& 
   MemoryNeed need;
   std::map<int64_t, int64_t> by_size;  // elements of matrices by their bytes
   bool all_bf16_inputs = true;
-  for (const models::TensorRule& rule : spec.Rules(checkpoint)) {
+  for (const models::TensorRule& rule : spec.Rules(checkpoint.format())) {
     const base::Result<const checkpoint::TensorInfo*> found = models::FindTensor(checkpoint, rule);
     if (!found.ok()) continue;  // named when it is loaded
     const checkpoint::TensorInfo& tensor = **found;
@@ -73,7 +73,7 @@ base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& chec
                     .kv_heads = models::KvHeads(counts, shard),
                     .slices = spec.config().reduction_slices / degree,
                     .vocabulary = models::VocabularyRows(spec.config().vocab_size, shard)};
-    for (const models::TensorRule& rule : spec.Rules(checkpoint)) {
+    for (const models::TensorRule& rule : spec.Rules(checkpoint.format())) {
       FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(checkpoint, rule));
       const uint64_t bytes = models::OwnedBytes(*info, models::OwnedPart(rule, counts, shard));
       share.bytes += bytes;

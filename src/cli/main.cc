@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
     commands.push_back(cli::NewGenerate());
     commands.push_back(cli::NewChat());
     commands.push_back(cli::NewInspect());
+    commands.push_back(cli::NewInit());
     commands.push_back(cli::NewLogits());
     commands.push_back(cli::NewVerify());
     commands.push_back(cli::NewBench());

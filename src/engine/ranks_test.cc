@@ -220,7 +220,7 @@ TEST_P(Ranks, EachReadsItsOwnBytes) {
             const models::Shard shard{communicator.rank(), communicator.size()};
             const size_t rank = static_cast<size_t>(shard.rank);
             FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint own, checkpoint::Checkpoint::Open(file));
-            for (const models::TensorRule& rule : (*spec)->Rules(own)) {
+            for (const models::TensorRule& rule : (*spec)->Rules(own.format())) {
               FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(own, rule));
               owned[rank] += models::OwnedBytes(*info, models::OwnedPart(rule, (*spec)->heads(), shard));
             }

@@ -15,11 +15,13 @@ struct Config {
   int64_t vocab_size = 0;   // V
   int64_t hidden_size = 0;  // H
   int64_t num_layers = 0;
-  int64_t max_positions = 0;  // longest context
+  int64_t max_positions = 0;    // longest context
+  int64_t usual_positions = 0;  // a context that is not out of the ordinary: for estimates
   bool tie_word_embeddings = false;
-  int64_t reduction_slices = 1;  // S of rule R2
-  std::vector<int64_t> eos_ids;  // any of them ends a text; may be empty
-  int64_t bos_id = -1;           // -1: none
+  double initializer_range = 0.02;  // deviation of fresh matrices
+  int64_t reduction_slices = 1;     // S of rule R2
+  std::vector<int64_t> eos_ids;     // any of them ends a text; may be empty
+  int64_t bos_id = -1;              // -1: none
 };
 
 }  // namespace fusiontree::models

@@ -31,15 +31,22 @@ class Numbered : public cache::SequenceState {
 struct SpanRecord {
   uint64_t sequence;
   int64_t first_position, count;
-  int64_t live_pages;  // over all groups, after the extension
-  int64_t marked;      // position at which rank 0 has marked it, or -1
+  int64_t marked;  // position at which rank 0 has marked it, or -1
 };
 
-int64_t LivePages(const cache::SequenceState& state) {
-  int64_t live = 0;
-  for (size_t group = 0; group < state.pool().layout().groups.size(); ++group)
-    for (const std::byte* page : state.pages(group)) live += page != nullptr;
-  return live;
+// Of one group of heads, after the extension. A rank has the groups whose heads it has some of.
+struct PagesRecord {
+  int64_t window, live;
+};
+
+std::vector<PagesRecord> LivePages(const cache::SequenceState& state) {
+  std::vector<PagesRecord> records;
+  const std::vector<cache::CacheLayout::Group>& groups = state.pool().layout().groups;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    records.push_back({groups[g].window, 0});
+    for (const std::byte* page : state.pages(g)) records.back().live += page != nullptr;
+  }
+  return records;
 }
 
 // A row that is not finite on one rank is not finite.
@@ -80,13 +87,18 @@ class Distributed : public Model {
   void Forward(ops::Context& context, const cache::Batch& batch, float* hidden,
                uint8_t* row_ok) const override {
     std::vector<SpanRecord> spans;
-    for (const cache::Span& span : batch.spans)
+    std::vector<PagesRecord> pages;
+    for (const cache::Span& span : batch.spans) {
       spans.push_back({static_cast<const Numbered*>(span.sequence)->number(), span.first_position, span.count,
-                       LivePages(*span.sequence), span.sequence->marked()});
+                       span.sequence->marked()});
+      const std::vector<PagesRecord> live = LivePages(*span.sequence);
+      pages.insert(pages.end(), live.begin(), live.end());
+    }
     RecordWriter record;
     record.Put<uint32_t>(context.probe() != nullptr);
     record.PutAll(dropped_->data(), dropped_->size());
     record.PutAll(spans.data(), spans.size());
+    record.PutAll(pages.data(), pages.size());
     record.PutAll(batch.ids.data(), batch.ids.size());
     dropped_->clear();
     parallel::Send(communicator_, RecordKind::kForward, record);
@@ -133,15 +145,21 @@ class Follower {
     const bool probed = record.Take<uint32_t>() != 0;
     const std::vector<uint64_t> dropped = record.TakeAll<uint64_t>();
     const std::vector<SpanRecord> spans = record.TakeAll<SpanRecord>();
+    const std::vector<PagesRecord> pages = record.TakeAll<PagesRecord>();
     const std::vector<int32_t> ids = record.TakeAll<int32_t>();
     FT_RETURN_IF_ERROR(record.Done());
     for (const uint64_t sequence : dropped) states_.erase(sequence);
     cache::Batch batch;
+    const size_t groups = spans.empty() ? 0 : pages.size() / spans.size();
+    if (groups * spans.size() != pages.size())
+      return base::Failed("rank 0 sent {} counts of pages for {} spans", pages.size(), spans.size());
     size_t at = 0;
+    const PagesRecord* live = pages.data();
     for (const SpanRecord& span : spans) {
       if (span.count < 1 || static_cast<size_t>(span.count) > ids.size() - at)
         return base::Failed("rank 0 sent a batch of {} tokens whose spans do not cover it", ids.size());
-      FT_RETURN_IF_ERROR(Place(span, ids.data() + at, &batch));
+      FT_RETURN_IF_ERROR(Place(span, {live, live + groups}, ids.data() + at, &batch));
+      live += groups;
       at += static_cast<size_t>(span.count);
     }
     if (at != ids.size()) return base::Failed("rank 0 sent {} tokens in spans of {}", ids.size(), at);
@@ -167,7 +185,8 @@ class Follower {
 
  private:
   // Brings the sequence to where rank 0 has it, and checks that it is there.
-  base::Status Place(const SpanRecord& span, const int32_t* ids, cache::Batch* batch) {
+  base::Status Place(const SpanRecord& span, const std::vector<PagesRecord>& expected, const int32_t* ids,
+                     cache::Batch* batch) {
     std::unique_ptr<cache::SequenceState>& state = states_[span.sequence];
     if (!state) state = shard_.NewSequence(&pool_);
     if (span.marked == state->length()) state->Mark();  // between the last forward and this one
@@ -176,10 +195,11 @@ class Follower {
       return base::Failed("sequence {} has {} positions here, but {} on rank 0", span.sequence,
                           state->length(), span.first_position);
     FT_RETURN_IF_ERROR(batch->Add(state.get(), ids, span.count));
-    const int64_t live = LivePages(*state);
-    if (live != span.live_pages)
-      return base::Failed("sequence {} has {} cache pages here, but {} on rank 0", span.sequence, live,
-                          span.live_pages);
+    for (const PagesRecord& here : LivePages(*state))
+      for (const PagesRecord& there : expected)
+        if (here.window == there.window && here.live != there.live)
+          return base::Failed("sequence {} has {} cache pages here, but {} on rank 0", span.sequence,
+                              here.live, there.live);
     return base::OkStatus();
   }
 

@@ -27,7 +27,7 @@ base::Status LanguageModel::LoadWeights(const checkpoint::Checkpoint& checkpoint
       FT_RETURN_IF_ERROR(
           RequireEqual(checkpoint, *embedding, *copy, vocabulary_[static_cast<size_t>(shard_.rank)]));
   }
-  FT_RETURN_IF_ERROR(RefuseLeftovers(checkpoint, spec.Rules(checkpoint), known));
+  FT_RETURN_IF_ERROR(RefuseLeftovers(checkpoint, spec.Rules(checkpoint.format()), known));
 
   FT_ASSIGN_OR_RETURN(embedding_, store_.AddMatrix({outer.embedding}, {}, WeightStore::Stack::kInOrder, 1));
   const size_t first = store_.matrix_count();

@@ -25,6 +25,20 @@ base::Result<std::string> ModelType(std::string_view text) {
 
 }  // namespace
 
+base::Result<std::unique_ptr<Spec>> ReadSpec(std::string_view text) {
+  FT_ASSIGN_OR_RETURN(const std::string type, ModelType(text));
+  if (type == "fusiontree") {
+    FT_ASSIGN_OR_RETURN(FusionTreeConfig config, ReadFusionTreeConfig(text));
+    return std::unique_ptr<Spec>(new FusionTreeSpec(std::move(config)));
+  }
+  if (type == "mamba") {
+    FT_ASSIGN_OR_RETURN(MambaConfig config, ReadMambaConfig(text));
+    return std::unique_ptr<Spec>(new MambaSpec(std::move(config)));
+  }
+  FT_ASSIGN_OR_RETURN(DecoderConfig config, ReadJsonConfig(text, Families()));
+  return std::unique_ptr<Spec>(new DecoderSpec(std::move(config)));
+}
+
 base::Result<std::unique_ptr<Spec>> ReadSpec(const checkpoint::Checkpoint& checkpoint) {
   if (checkpoint.format() == checkpoint::Checkpoint::Format::kGguf) {
     FT_ASSIGN_OR_RETURN(DecoderConfig config, ReadGgufConfig(checkpoint, Families()));
@@ -32,17 +46,7 @@ base::Result<std::unique_ptr<Spec>> ReadSpec(const checkpoint::Checkpoint& check
   }
   FT_ASSIGN_OR_RETURN(const std::optional<std::string> text, checkpoint.ReadText("config.json"));
   if (!text) return base::BadInput("{}: config.json is missing", checkpoint.path());
-  FT_ASSIGN_OR_RETURN(const std::string type, ModelType(*text));
-  if (type == "fusiontree") {
-    FT_ASSIGN_OR_RETURN(FusionTreeConfig config, ReadFusionTreeConfig(*text));
-    return std::unique_ptr<Spec>(new FusionTreeSpec(std::move(config)));
-  }
-  if (type == "mamba") {
-    FT_ASSIGN_OR_RETURN(MambaConfig config, ReadMambaConfig(*text));
-    return std::unique_ptr<Spec>(new MambaSpec(std::move(config)));
-  }
-  FT_ASSIGN_OR_RETURN(DecoderConfig config, ReadJsonConfig(*text, Families()));
-  return std::unique_ptr<Spec>(new DecoderSpec(std::move(config)));
+  return ReadSpec(*text);
 }
 
 base::Result<std::unique_ptr<Model>> LoadModel(const checkpoint::Checkpoint& checkpoint,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -32,7 +33,7 @@ class Spec {
   // {1, 1} for a model without attention.
   virtual HeadCounts heads() const = 0;
   // Every tensor, or part of one, that the checkpoint must hold.
-  virtual std::vector<TensorRule> Rules(const checkpoint::Checkpoint& checkpoint) const = 0;
+  virtual std::vector<TensorRule> Rules(checkpoint::Checkpoint::Format format) const = 0;
   // What one sequence holds on one rank.
   virtual cache::CacheLayout Layout(const kernels::Table& table, kernels::AttentionKind kind,
                                     Shard shard) const = 0;
@@ -45,6 +46,8 @@ class Spec {
 // That of any family that this build knows, from config.json or GGUF metadata; an unknown architecture or key
 // is an error that names it.
 base::Result<std::unique_ptr<Spec>> ReadSpec(const checkpoint::Checkpoint& checkpoint);
+// That of a config.json.
+base::Result<std::unique_ptr<Spec>> ReadSpec(std::string_view config_json);
 
 }  // namespace fusiontree::models
 

@@ -53,8 +53,7 @@ class WeightStore::Packer {
   base::Status Pack(std::byte* base, int64_t begin, int64_t end) {
     const int64_t rows = part_.owned.rows.end - part_.owned.rows.begin, head = part_.rule.interleaved_head;
     // Whole panels, and whole heads where their rows are interleaved in the file.
-    const int64_t step =
-        std::max<int64_t>(1, kReadBytes / (static_cast<int64_t>(row_) * kernels::kPanel));
+    const int64_t step = std::max<int64_t>(1, kReadBytes / (static_cast<int64_t>(row_) * kernels::kPanel));
     for (int64_t panel = begin; panel < end; panel += step) {
       const int64_t last = std::min(panel + step, end);
       const int64_t first_row = panel * kernels::kPanel, end_row = std::min(last * kernels::kPanel, rows);

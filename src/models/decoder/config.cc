@@ -39,6 +39,7 @@ base::Result<DecoderConfig> FinishConfig(DecoderConfig c, int64_t override_slice
     return base::BadInput("config: a rope_theta of {} is out of range", c.rope.theta);
   if (!(c.rope.factor > 0.0) || c.rope.factor > 1e6)
     return base::BadInput("config: a rope scaling factor of {} is out of range", c.rope.factor);
+  c.usual_positions = c.max_positions;
   if (c.windows.empty()) c.windows.assign(static_cast<size_t>(c.num_layers), 0);
   for (int64_t id : c.eos_ids)
     if (id < 0 || id >= c.vocab_size)

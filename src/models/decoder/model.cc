@@ -43,7 +43,7 @@ base::Result<DecoderModel::Plan> DecoderModel::AddLayer(const LayerRules& r) {
 base::Status DecoderModel::Build(const checkpoint::Checkpoint& checkpoint, const ModelOptions& options,
                                  ops::Context& context) {
   const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
-  const DecoderRules rules = RulesOf(checkpoint, config());
+  const DecoderRules rules = RulesOf(checkpoint.format(), config());
   std::vector<Plan> plans;
   const Outer outer{.embedding = rules.embedding,
                     .head = rules.head,

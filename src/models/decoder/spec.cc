@@ -23,8 +23,8 @@ std::string RopeText(const RopeConfig& rope) {
 
 }  // namespace
 
-std::vector<TensorRule> DecoderSpec::Rules(const checkpoint::Checkpoint& checkpoint) const {
-  return RulesOf(checkpoint, config_).All();
+std::vector<TensorRule> DecoderSpec::Rules(checkpoint::Checkpoint::Format format) const {
+  return RulesOf(format, config_).All();
 }
 
 cache::CacheLayout DecoderSpec::Layout(const kernels::Table& table, kernels::AttentionKind kind,

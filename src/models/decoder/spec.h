@@ -16,7 +16,7 @@ class DecoderSpec : public Spec {
 
   const DecoderConfig& config() const override { return config_; }
   HeadCounts heads() const override { return {config_.num_heads, config_.num_kv_heads}; }
-  std::vector<TensorRule> Rules(const checkpoint::Checkpoint& checkpoint) const override;
+  std::vector<TensorRule> Rules(checkpoint::Checkpoint::Format format) const override;
   cache::CacheLayout Layout(const kernels::Table& table, kernels::AttentionKind kind,
                             Shard shard) const override;
   std::vector<Fact> Describe() const override;

@@ -49,8 +49,8 @@ DecoderRules MakeDecoderRules(const DecoderConfig& c, bool interleaved) {
   return rules;
 }
 
-DecoderRules RulesOf(const checkpoint::Checkpoint& checkpoint, const DecoderConfig& config) {
-  const bool gguf = checkpoint.format() == checkpoint::Checkpoint::Format::kGguf;
+DecoderRules RulesOf(checkpoint::Checkpoint::Format format, const DecoderConfig& config) {
+  const bool gguf = format == checkpoint::Checkpoint::Format::kGguf;
   return MakeDecoderRules(config, gguf && config.family == "llama");
 }
 

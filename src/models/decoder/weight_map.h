@@ -30,7 +30,7 @@ struct DecoderRules {
 // `interleaved`: the GGUF file comes from llama.cpp's "llama" converter, which interleaves q and k rows.
 DecoderRules MakeDecoderRules(const DecoderConfig& config, bool interleaved);
 // Those of a checkpoint's format.
-DecoderRules RulesOf(const checkpoint::Checkpoint& checkpoint, const DecoderConfig& config);
+DecoderRules RulesOf(checkpoint::Checkpoint::Format format, const DecoderConfig& config);
 
 }  // namespace fusiontree::models
 

@@ -234,6 +234,7 @@ base::Result<FusionTreeConfig> ReadFusionTreeConfig(std::string_view text) {
        {"architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "use_cache"})
     json.Ignore(key);
   FT_RETURN_IF_ERROR(json.RefuseAllUnknown());
+  c.usual_positions = c.table_positions;
   c.max_positions = c.LearntTable() && c.AnyMamba() ? c.table_positions : kMostPositions;
   return c;
 }

@@ -42,7 +42,6 @@ struct FusionTreeConfig : Config {
   int64_t expand = 2;
   int64_t time_step_rank = 0;  // R
   bool ssm_norm = false;
-  double initializer_range = 0.02;
 
   int64_t group() const { return num_heads / num_kv_heads; }
   int64_t local_heads() const { return num_heads - global_heads; }

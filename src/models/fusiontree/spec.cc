@@ -11,7 +11,7 @@
 
 namespace fusiontree::models {
 
-std::vector<TensorRule> FusionTreeSpec::Rules(const checkpoint::Checkpoint&) const {
+std::vector<TensorRule> FusionTreeSpec::Rules(checkpoint::Checkpoint::Format) const {
   return MakeFusionTreeRules(config_).All();
 }
 

@@ -16,7 +16,6 @@ const char* const kIgnored[] = {"architectures",
                                 "dtype",
                                 "transformers_version",
                                 "use_cache",
-                                "initializer_range",
                                 "rescale_prenorm_residual",
                                 "time_step_floor",
                                 "time_step_init_scheme",
@@ -79,6 +78,10 @@ base::Result<MambaConfig> ReadMambaConfig(std::string_view text) {
   FT_ASSIGN_OR_RETURN(c.family, json.StringOr("model_type", ""));
   FT_RETURN_IF_ERROR(ReadSizes(json, &c));
   c.max_positions = kMostPositions;
+  c.usual_positions = 2048;  // what its checkpoints were trained on
+  FT_ASSIGN_OR_RETURN(c.initializer_range, json.NumberOr("initializer_range", 0.1));
+  if (!(c.initializer_range > 0.0) || c.initializer_range > 10.0)
+    return base::BadInput("config.json: \"initializer_range\" {} is out of range", c.initializer_range);
   FT_ASSIGN_OR_RETURN(c.norm_eps, json.NumberOr("layer_norm_epsilon", 1e-5));
   if (!(c.norm_eps > 0.0) || c.norm_eps > 1.0)
     return base::BadInput("config.json: \"layer_norm_epsilon\" {} is out of range", c.norm_eps);

@@ -40,7 +40,7 @@ MambaSpec::Tensors MambaSpec::MakeRules() const {
   return rules;
 }
 
-std::vector<TensorRule> MambaSpec::Rules(const checkpoint::Checkpoint&) const {
+std::vector<TensorRule> MambaSpec::Rules(checkpoint::Checkpoint::Format) const {
   const Tensors rules = MakeRules();
   std::vector<TensorRule> all = {rules.embedding, rules.final_norm};
   const auto add = [&](const std::vector<TensorRule>& more) {

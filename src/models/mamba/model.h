@@ -20,7 +20,7 @@ class MambaSpec : public Spec {
 
   const MambaConfig& config() const override { return config_; }
   HeadCounts heads() const override { return {}; }
-  std::vector<TensorRule> Rules(const checkpoint::Checkpoint& checkpoint) const override;
+  std::vector<TensorRule> Rules(checkpoint::Checkpoint::Format format) const override;
   cache::CacheLayout Layout(const kernels::Table& table, kernels::AttentionKind kind,
                             Shard shard) const override;
   std::vector<Fact> Describe() const override;
