@@ -55,8 +55,8 @@ TEST_P(OracleParity, EqualsTransformersInFp32) {
     auto dumps = ReadDumps(File(file));
     ASSERT_TRUE(dumps.ok()) << dumps.status().message();
     for (const Dump& dump : *dumps) {
-      const std::string last_layer = fmt::format("{}", oracle->config().num_layers - 1);
-      const auto status = oracle->Walk({dump.ids}, nullptr, {}, [&](const OracleStep& step) {
+      const std::string last_layer = fmt::format("{}", (*oracle)->sizes().layers - 1);
+      const auto status = (*oracle)->Walk({dump.ids}, nullptr, {}, [&](const OracleStep& step) {
         const std::vector<float>* expected = nullptr;
         const size_t n = dump.hidden.size();
         if (step.op == "logits") expected = &dump.logits;
@@ -73,7 +73,7 @@ TEST_P(OracleParity, EqualsTransformersInFp32) {
       ASSERT_TRUE(status.ok()) << status.message();
     }
   }
-  EXPECT_EQ(compared, 3 + oracle->config().num_layers + 1);
+  EXPECT_EQ(compared, 3 + (*oracle)->sizes().layers + 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OracleParity, testing::ValuesIn(ParityCases()),
@@ -88,7 +88,7 @@ TEST(Oracle, SequencesAreIndependent) {
   const std::vector<int32_t> a = {1, 2, 3, 4, 5, 6, 7}, b = {9, 8, 7};
   const auto logits = [&](const std::vector<std::vector<int32_t>>& sequences) {
     Rows out;
-    EXPECT_TRUE(oracle
+    EXPECT_TRUE((*oracle)
                     ->Walk(sequences, nullptr, {},
                            [&](const OracleStep& step) {
                              if (step.op == "logits") out = step.truth;
