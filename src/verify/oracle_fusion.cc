@@ -21,9 +21,12 @@ class FusionOracle : public Oracle {
  public:
   FusionOracle(const checkpoint::Checkpoint* checkpoint, Config config, int threads)
       : Oracle(threads), config_(std::move(config)), tensors_(checkpoint, threads) {
-    for (int64_t i = 0; i < config_.head_dim / 2; ++i)
-      rope_.push_back(std::pow(config_.rope_theta,
-                               -2.0 * static_cast<double>(i) / static_cast<double>(config_.head_dim)));
+    // As Transformers computes them, each step in fp32: a part of the model's definition.
+    for (int64_t i = 0; i < config_.head_dim / 2; ++i) {
+      const float exponent = static_cast<float>(2 * i) / static_cast<float>(config_.head_dim);
+      const double power = std::pow(config_.rope_theta, static_cast<double>(exponent));
+      rope_.push_back(static_cast<double>(1.0f / static_cast<float>(power)));
+    }
   }
 
   OracleSizes sizes() const override { return {config_.vocab_size, config_.hidden_size, config_.num_layers}; }
@@ -105,9 +108,11 @@ Status FusionOracle::WalkTime(Walker* walker, const Sequences& sequences, int la
             const double angle =
                 static_cast<double>(p) *
                 std::pow(10000.0, -2.0 * static_cast<double>(i / 2) / static_cast<double>(hidden));
-            const double value = i % 2 == 0 ? std::sin(angle) : std::cos(angle);
+            double value = i % 2 == 0 ? std::sin(angle) : std::cos(angle);
+            // That it is rounded once is a part of the model's definition.
+            if (!s.precision) value = static_cast<double>(static_cast<float>(value));
             out.value.row(sequence.first + p)[i] = value;
-            if (s.precision)  // computed in double and rounded once
+            if (s.precision)
               out.bound.row(sequence.first + p)[i] =
                   kUnit * std::fabs(value) + (8.0 + 8.0 * angle) * kDoubleUnit;
           }
@@ -189,8 +194,9 @@ Status FusionOracle::WalkAttention(Walker* walker, const Sequences& sequences, i
     }));
   }
   for (const auto& [op, from] : {std::pair{"q_rope", "q_proj"}, {"k_rope", "k_proj"}}) {
-    FT_RETURN_IF_ERROR(walker->Step(
-        layer, op, [&, name = from](const Side& s) { return s.math.Rope(s.at(name), sequences, rope_); }));
+    FT_RETURN_IF_ERROR(walker->Step(layer, op, [&, name = from](const Side& s) {
+      return s.math.Rope(s.at(name), sequences, rope_, true);
+    }));
   }
   const AttentionShape shape{heads, kv_heads, d, c.windows[static_cast<size_t>(layer)], globals};
   FT_RETURN_IF_ERROR(walker->Step(layer, "attention", [&](const Side& s) {

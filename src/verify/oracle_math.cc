@@ -179,7 +179,7 @@ Bounded OracleMath::RmsNorm(const Rows& x, const std::vector<float>& w, double e
 }
 
 Bounded OracleMath::Rope(const Rows& x, const std::vector<SequenceRows>& sequences,
-                         const std::vector<double>& frequencies) const {
+                         const std::vector<double>& frequencies, bool fp32_angles) const {
   const int64_t half = static_cast<int64_t>(frequencies.size());
   Bounded out;
   out.value = Rows(x.rows, x.columns);
@@ -188,11 +188,12 @@ Bounded OracleMath::Rope(const Rows& x, const std::vector<SequenceRows>& sequenc
     for (int64_t position = 0; position < sequence.count; ++position) {
       const int64_t r = sequence.first + position;
       for (int64_t i = 0; i < half; ++i) {
-        const double angle = static_cast<double>(position) * frequencies[static_cast<size_t>(i)];
+        double angle = static_cast<double>(position) * frequencies[static_cast<size_t>(i)];
+        if (fp32_angles) angle = static_cast<double>(static_cast<float>(angle));
         const double c = std::cos(angle), s = std::sin(angle);
         // Models are trained with fp32 frequencies and angles (Transformers), which may be 8 u of the angle
         // off.
-        const double relative = (4.0 + 8.0 * angle) * kUnit;
+        const double relative = (4.0 + (fp32_angles ? 0.0 : 8.0 * angle)) * kUnit;
         for (int64_t head = 0; head < x.columns; head += 2 * half) {
           const double a = x.row(r)[head + i], b = x.row(r)[head + i + half];
           out.value.row(r)[head + i] = a * c - b * s;

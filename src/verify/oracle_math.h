@@ -84,9 +84,11 @@ class OracleMath {
   Bounded SiluMul(const Bounded& gate, const Bounded& up) const;
   // x / sqrt(mean(x^2) + eps) * w over each run of w.size() columns.
   Bounded RmsNorm(const Rows& x, const std::vector<float>& w, double eps) const;
-  // Half rotation of each head of 2 * frequencies.size() columns by position * frequency.
+  // Half rotation of each head of 2 * frequencies.size() columns by position * frequency. With fp32_angles
+  // that product, of an fp32 frequency, rounded to fp32 is part of the function; else an error that is
+  // allowed.
   Bounded Rope(const Rows& x, const std::vector<SequenceRows>& sequences,
-               const std::vector<double>& frequencies) const;
+               const std::vector<double>& frequencies, bool fp32_angles = false) const;
   // softmax(q kᵀ / sqrt(d)) v, causal, within the window; with kBf16, q, k, v are rounded and p may be.
   Bounded Attention(const Rows& q, const Rows& k, const Rows& v, const std::vector<SequenceRows>& sequences,
                     const AttentionShape& shape, Rounding rounding) const;
