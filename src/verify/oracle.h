@@ -1,15 +1,12 @@
-// A plain double-precision model of the Qwen2, Qwen3, Llama and Mistral decoder, sharing nothing with the
-// engine below `checkpoint`. It walks through the operations once and works out each of them twice: from its
-// own values, without any rounding (the truth), and, where the engine's values are given, from the engine's
+// A plain double-precision model of each family, sharing nothing with the engine below `checkpoint`. It walks
+// through the operations once, in the engine's order, and works out each of them twice: from its own
+// values, without any rounding (the truth), and, where the engine's values are given, from the engine's
 // own input of that operation, with a bound on what the engine's types may cost (the local check). One
 // layer's weights are in memory at a time.
 //
 // Operations in order, with the shape of their value (T rows, all sequences after one another):
 //   layer -1: embed [T, H]
-//   each layer: input_norm [T, H]; q_proj [T, heads*d], k_proj, v_proj [T, kv*d]; with q/k norms q_norm,
-//   k_norm;
-//     q_rope, k_rope; attention [T, heads*d]; o_proj [T, H] (the residual stream after it); post_norm [T, H];
-//     mlp_act [T, I] = silu(gate) * up; down_proj [T, H] (the residual stream after it)
+//   each layer: those of the family (oracle_decoder.h, oracle_fusion.h, oracle_mamba.h)
 //   layer -1: final_norm [T, H]; logits [T, V]
 // Cost: about 2 T multiply-adds a weight, twice with local checks; memory 24 bytes a logit.
 #ifndef FUSIONTREE_VERIFY_ORACLE_H_
@@ -17,16 +14,16 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
-#include "verify/oracle_config.h"
+#include "models/config.h"
 #include "verify/oracle_math.h"
-#include "verify/oracle_weights.h"
+#include "verify/oracle_tensors.h"
 
 namespace fusiontree::verify {
 
@@ -48,23 +45,40 @@ struct OracleStep {
 using EngineValues = std::function<base::Result<Rows>(int layer, std::string_view op)>;
 using OracleSink = std::function<base::Status(const OracleStep&)>;
 
+struct OracleSizes {
+  int64_t vocab, hidden, layers;
+};
+
+class Walker;
+
 class Oracle {
  public:
-  // Borrows the checkpoint. `threads` >= 1.
-  static base::Result<Oracle> Open(const checkpoint::Checkpoint* checkpoint, int threads);
+  virtual ~Oracle() = default;
+  // Of the family that config.json or the GGUF metadata names. Borrows the checkpoint. `threads` >= 1.
+  static base::Result<std::unique_ptr<Oracle>> Open(const checkpoint::Checkpoint* checkpoint, int threads);
 
-  const OracleConfig& config() const { return config_; }
+  virtual OracleSizes sizes() const = 0;
+  // The last operation of each layer: the residual stream after it.
+  virtual const char* layer_output() const = 0;
+  // One sentence for each field of the config that the engine read differently.
+  virtual std::vector<std::string> Differences(const models::Config& engine) const = 0;
 
   // Every id in range. `engine` null: no local checks.
   base::Status Walk(const std::vector<std::vector<int32_t>>& sequences, const EngineValues& engine,
                     const Precision& precision, const OracleSink& sink) const;
 
- private:
-  Oracle(const checkpoint::Checkpoint* checkpoint, OracleConfig config, int threads)
-      : checkpoint_(checkpoint), config_(std::move(config)), threads_(threads) {}
+ protected:
+  explicit Oracle(int threads) : threads_(threads) {}
 
-  const checkpoint::Checkpoint* checkpoint_;
-  OracleConfig config_;
+  virtual base::Result<OracleMatrix> Embedding() const = 0;  // [V, H]
+  virtual base::Result<OracleMatrix> Head() const = 0;       // [V, H]
+  virtual base::Result<OracleNorm> FinalNorm() const = 0;    // [H]
+  virtual base::Status BeforeLayers(Walker* walker, const std::vector<SequenceRows>& sequences) const;
+  // From "stream" to layer_output().
+  virtual base::Status WalkLayer(Walker* walker, const std::vector<SequenceRows>& sequences,
+                                 int64_t layer) const = 0;
+
+ private:
   int threads_;
 };
 

@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "base/bytes.h"
-#include "base/json.h"
 #include "tensor/dequantise.h"
+#include "verify/oracle_json.h"
 
 namespace fusiontree::verify {
 namespace {
@@ -31,27 +31,6 @@ double Llama3Frequency(double frequency, double factor, double low, double high,
   if (wave < length / high) return frequency;
   const double smooth = (length / wave - low) / (high - low);
   return (1 - smooth) * frequency / factor + smooth * frequency;
-}
-
-// null counts as absent.
-const json* Key(const json& object, const char* key) {
-  const auto it = object.find(key);
-  return it == object.end() || it->is_null() ? nullptr : &*it;
-}
-double Number(const json& object, const char* key, double fallback) {
-  const json* value = Key(object, key);
-  return value && value->is_number() ? value->get<double>() : fallback;
-}
-int64_t Integer(const json& object, const char* key, int64_t fallback) {
-  return static_cast<int64_t>(Number(object, key, static_cast<double>(fallback)));
-}
-bool Flag(const json& object, const char* key) {
-  const json* value = Key(object, key);
-  return value && value->is_boolean() && value->get<bool>();
-}
-std::string Text(const json& object, const char* key) {
-  const json* value = Key(object, key);
-  return value && value->is_string() ? value->get<std::string>() : std::string();
 }
 
 std::vector<int64_t> FolderWindows(const json& config, const std::string& family, int64_t layers) {
@@ -93,13 +72,7 @@ std::vector<double> FolderFrequencies(const json& config, const OracleConfig& ou
 }
 
 Result<OracleConfig> ReadFolder(const Checkpoint& checkpoint) {
-  FT_ASSIGN_OR_RETURN(const std::optional<std::string> text, checkpoint.ReadText("config.json"));
-  if (!text) return BadInput("{} has no config.json", base::Quote(checkpoint.path()));
-  const Result<json> parsed = base::ParseJson(*text);
-  if (!parsed.ok()) return parsed.status().WithContext("config.json of " + base::Quote(checkpoint.path()));
-  const json& config = *parsed;
-  if (!config.is_object())
-    return BadInput("config.json of {} is not a JSON object", base::Quote(checkpoint.path()));
+  FT_ASSIGN_OR_RETURN(const json config, ReadConfigObject(checkpoint));
   std::string family = Text(config, "model_type");
   const json* classes = Key(config, "architectures");
   if (family.empty() && classes && classes->is_array() && !classes->empty() && classes->front().is_string()) {

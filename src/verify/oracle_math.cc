@@ -10,21 +10,18 @@
 namespace fusiontree::verify {
 namespace {
 
-constexpr double kUnit = 0x1p-24;
-constexpr double kTiny = 1e-30;  // what flushing denormals to zero may cost
-
 // The product works on blocks of 8 rows side by side (vectorisable without reordering a sum) and on 256 k at
 // a time, so that the rows of a chunk stay in the second-level cache while all outputs pass.
 constexpr int64_t kBlockRows = 8;
 constexpr int64_t kChunk = 256;
 using Pair = double __attribute__((vector_size(16)));
 
-double Norm(const double* x, int64_t n) {
+double Length(const double* x, int64_t n) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += x[i] * x[i];
   return std::sqrt(sum);
 }
-double Norm(const float* x, int64_t n) {
+double Length(const float* x, int64_t n) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
   return std::sqrt(sum);
@@ -115,10 +112,10 @@ Bounded OracleMath::Product(const Rows& x, const Weight& w, const std::vector<fl
   std::vector<double> x_norms, w_norms(static_cast<size_t>(w.rows));
   if (bounds_) {
     out.bound = Rows(x.rows, w.rows);
-    for (int64_t r = 0; r < x.rows; ++r) x_norms.push_back(Norm(x.row(r), x.columns));
+    for (int64_t r = 0; r < x.rows; ++r) x_norms.push_back(Length(x.row(r), x.columns));
     Parallel(w.rows, [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c)
-        w_norms[static_cast<size_t>(c)] = Norm(w.values.data() + c * w.columns, w.columns);
+        w_norms[static_cast<size_t>(c)] = Length(w.values.data() + c * w.columns, w.columns);
     });
   }
   const double relative = DotError(w.columns);
@@ -182,7 +179,7 @@ Bounded OracleMath::RmsNorm(const Rows& x, const std::vector<float>& w, double e
 }
 
 Bounded OracleMath::Rope(const Rows& x, const std::vector<SequenceRows>& sequences,
-                         const std::vector<double>& frequencies) const {
+                         const std::vector<double>& frequencies, bool fp32_angles) const {
   const int64_t half = static_cast<int64_t>(frequencies.size());
   Bounded out;
   out.value = Rows(x.rows, x.columns);
@@ -191,11 +188,12 @@ Bounded OracleMath::Rope(const Rows& x, const std::vector<SequenceRows>& sequenc
     for (int64_t position = 0; position < sequence.count; ++position) {
       const int64_t r = sequence.first + position;
       for (int64_t i = 0; i < half; ++i) {
-        const double angle = static_cast<double>(position) * frequencies[static_cast<size_t>(i)];
+        double angle = static_cast<double>(position) * frequencies[static_cast<size_t>(i)];
+        if (fp32_angles) angle = static_cast<double>(static_cast<float>(angle));
         const double c = std::cos(angle), s = std::sin(angle);
         // Models are trained with fp32 frequencies and angles (Transformers), which may be 8 u of the angle
         // off.
-        const double relative = (4.0 + 8.0 * angle) * kUnit;
+        const double relative = (4.0 + (fp32_angles ? 0.0 : 8.0 * angle)) * kUnit;
         for (int64_t head = 0; head < x.columns; head += 2 * half) {
           const double a = x.row(r)[head + i], b = x.row(r)[head + i + half];
           out.value.row(r)[head + i] = a * c - b * s;
@@ -221,7 +219,8 @@ Bounded OracleMath::Attention(const Rows& q, const Rows& k, const Rows& v,
   if (bounds_) out.bound = Rows(q.rows, shape.heads * d);
 
   const auto one = [&](const SequenceRows& sequence, int64_t position, int64_t head) {
-    const int64_t first = shape.window > 0 ? std::max<int64_t>(0, position - shape.window + 1) : 0;
+    const bool sees_all = shape.window == 0 || head >= shape.heads - shape.global_heads;
+    const int64_t first = sees_all ? 0 : std::max<int64_t>(0, position - shape.window + 1);
     const int64_t n = position + 1 - first, kv = head / group * d;
     const double* query = queries.row(sequence.first + position) + head * d;
     std::vector<double> p(static_cast<size_t>(n)), error(static_cast<size_t>(bounds_ ? n : 0));
@@ -233,7 +232,7 @@ Bounded OracleMath::Attention(const Rows& q, const Rows& k, const Rows& v,
       p[static_cast<size_t>(j)] = dot * scale;
       top = std::max(top, dot * scale);
     }
-    const double query_norm = bounds_ ? Norm(query, d) : 0;
+    const double query_norm = bounds_ ? Length(query, d) : 0;
     // p's own rounding to bf16, exp, and one factor exp(old max - new max) a block of keys.
     const double fixed =
         (rounding == Rounding::kBf16 ? 0x1p-9 : 0.0) + (8.0 + 6.0 * static_cast<double>(n / 64 + 2)) * kUnit;
@@ -244,7 +243,7 @@ Bounded OracleMath::Attention(const Rows& q, const Rows& k, const Rows& v,
       pj = std::exp(score - top);
       sum += pj;
       if (!bounds_) continue;
-      const double key_norm = Norm(keys.row(sequence.first + first + j) + kv, d);
+      const double key_norm = Length(keys.row(sequence.first + first + j) + kv, d);
       const double score_error = DotError(d) * query_norm * key_norm * scale + 4 * kUnit * std::fabs(score) +
                                  4 * kUnit * std::fabs(score - top);
       error[static_cast<size_t>(j)] = std::expm1(std::min(score_error, 50.0)) + fixed;

@@ -1,5 +1,5 @@
-// The oracle's own way to the weights: its own names of Hugging Face and of GGUF tensors, its own reading of
-// them. One layer is in memory at a time, in fp32, the exact value of what the file holds.
+// The oracle's own way to a decoder's weights: its own names of Hugging Face and of GGUF tensors. One layer
+// is in memory at a time.
 #ifndef FUSIONTREE_VERIFY_ORACLE_WEIGHTS_H_
 #define FUSIONTREE_VERIFY_ORACLE_WEIGHTS_H_
 
@@ -9,15 +9,9 @@
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
 #include "verify/oracle_config.h"
-#include "verify/oracle_math.h"
+#include "verify/oracle_tensors.h"
 
 namespace fusiontree::verify {
-
-struct OracleMatrix {
-  Weight exact;             // as the file holds it
-  std::vector<float> bias;  // [rows] or empty
-  tensor::DType type = tensor::DType::kF32;
-};
 
 struct OracleLayer {
   std::vector<float> input_norm, post_norm;  // [H]
@@ -32,7 +26,7 @@ class OracleWeights {
  public:
   // Borrows both, which outlive it.
   OracleWeights(const checkpoint::Checkpoint* checkpoint, const OracleConfig* config, int threads)
-      : checkpoint_(checkpoint), config_(config), threads_(threads) {}
+      : checkpoint_(checkpoint), config_(config), tensors_(checkpoint, threads) {}
 
   base::Result<OracleLayer> Layer(int64_t layer) const;
   base::Result<OracleMatrix> Embedding() const;        // [V, H]
@@ -40,13 +34,11 @@ class OracleWeights {
   base::Result<std::vector<float>> FinalNorm() const;  // [H]
 
  private:
-  base::Result<OracleMatrix> Matrix(const std::string& stem, int64_t rows, int64_t columns) const;
-  base::Result<std::vector<float>> Vector(const std::string& name, int64_t size) const;
   bool gguf() const { return checkpoint_->format() == checkpoint::Checkpoint::Format::kGguf; }
 
   const checkpoint::Checkpoint* checkpoint_;
   const OracleConfig* config_;
-  int threads_;
+  OracleTensors tensors_;
 };
 
 }  // namespace fusiontree::verify

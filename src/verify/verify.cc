@@ -137,15 +137,13 @@ Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
   if (!options.reference.empty()) {
     FT_ASSIGN_OR_RETURN(reference, checkpoint::Checkpoint::Open(options.reference));
   }
-  FT_ASSIGN_OR_RETURN(const Oracle oracle,
+  FT_ASSIGN_OR_RETURN(const std::unique_ptr<Oracle> oracle,
                       Oracle::Open(reference ? &*reference : &setup->checkpoint(), setup->used.threads));
   VerifyReport report;
   report.engine = setup->used;
   report.texts = static_cast<int64_t>(texts.size());
   for (const std::vector<int32_t>& text : texts) report.positions += static_cast<int64_t>(text.size());
-  const auto* decoder = dynamic_cast<const models::DecoderConfig*>(&config);
-  FT_CHECK(decoder != nullptr);
-  report.config_differences = ConfigDifferences(oracle.config(), *decoder);
+  report.config_differences = oracle->Differences(config);
 
   // The walk asks for the engine's value and then reports the step, so the last one asked for is compared.
   Rows engine;
@@ -153,15 +151,15 @@ Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
     FT_ASSIGN_OR_RETURN(engine, recorder.Take(layer, op));
     return engine;
   };
-  const double layers = static_cast<double>(oracle.config().num_layers);
+  const double layers = static_cast<double>(oracle->sizes().layers);
   const Status walked =
-      oracle.Walk(texts, values, PrecisionOf(setup->compute, setup->model()), [&](const OracleStep& step) {
+      oracle->Walk(texts, values, PrecisionOf(setup->compute, setup->model()), [&](const OracleStep& step) {
         report.operations.push_back(Compare(step, engine, texts));
         if (step.op == "logits") {
           const double deviation = Deviation(step.truth);
           report.logits_error = LargestDifference(engine, step.truth) / (deviation > 0 ? deviation : 1.0);
         }
-        if (step.op == "down_proj") progress(0.1 + 0.7 * (step.layer + 1) / layers, "oracle");
+        if (step.op == oracle->layer_output()) progress(0.1 + 0.7 * (step.layer + 1) / layers, "oracle");
         return OkStatus();
       });
   FT_RETURN_IF_ERROR(walked);

@@ -11,6 +11,7 @@
 #include "kernels/ref.h"
 #include "kernels/table.h"
 #include "kernels/variants.h"
+#include "models/decoder/config.h"
 #include "verify/mutant.h"
 #include "verify/setup.h"
 
@@ -57,7 +58,9 @@ TEST_P(VerifyParity, EveryOperationIsWithinItsBound) {
       EXPECT_TRUE(report->ok()) << Table(*report, true);
       EXPECT_EQ(report->positions, 64);
       const int64_t layers = setup->model().config().num_layers;
-      const int64_t per_layer = setup->model().config().qk_norm ? 13 : 11;
+      const auto* decoder = dynamic_cast<const models::DecoderConfig*>(&setup->model().config());
+      ASSERT_NE(decoder, nullptr);
+      const int64_t per_layer = decoder->qk_norm ? 13 : 11;
       EXPECT_EQ(static_cast<int64_t>(report->operations.size()), 3 + layers * per_layer);
       if (setup->used.type == "f32" && report->engine.kv == "f32") {
         EXPECT_LT(report->logits_error, 1e-4);
