@@ -37,7 +37,8 @@ class LoadModelTest : public testing::Test {
   // A copy of a golden checkpoint, changed, then loaded; the error, or "" when it loads.
   std::string Load(const std::string& name, const std::function<void(Tensors&)>& change,
                    ComputeType compute = ComputeType::kAuto) {
-    const fs::path source = fs::path(FUSIONTREE_TESTDATA) / "parity" / name;
+    const bool elsewhere = name.find('/') != std::string::npos;  // than in testdata/parity
+    const fs::path source = fs::path(FUSIONTREE_TESTDATA) / (elsewhere ? name : "parity/" + name);
     auto opened = Checkpoint::Open(source.string());
     EXPECT_TRUE(opened.ok()) << opened.status().message();
     Tensors tensors;
@@ -86,6 +87,51 @@ TEST_F(LoadModelTest, EachMissingTensorIsNamed) {
   for (const TensorInfo& info : opened->tensors()) {
     const std::string error = Load("qwen2_untied", [&](Tensors& t) { t.erase(info.name); });
     EXPECT_TRUE(Names(error, info.name + " is missing")) << info.name << ": " << error;
+  }
+}
+
+TEST_F(LoadModelTest, EachMissingTensorOfAStatefulModelIsNamed) {
+  for (const char* name : {"fusiontree/layer_types_serial", "fusiontree/srte_factorized_per_layer_ssm_norm",
+                           "fusiontree/serial_token_rms_post", "mamba/biases"}) {
+    auto opened = Checkpoint::Open((fs::path(FUSIONTREE_TESTDATA) / name).string());
+    ASSERT_TRUE(opened.ok());
+    EXPECT_EQ(Load(name, [](Tensors&) {}), "");
+    for (const TensorInfo& info : opened->tensors()) {
+      const std::string error = Load(name, [&](Tensors& t) { t.erase(info.name); });
+      EXPECT_TRUE(Names(error, info.name + " is missing")) << info.name << ": " << error;
+    }
+  }
+}
+
+TEST_F(LoadModelTest, WhatAPrunedLayerHasLostMayNotBeThere) {
+  const std::string pruned = "fusiontree/layer_types";
+  const auto with = [&](const std::string& name, const std::string& like) {
+    return Load(pruned, [&](Tensors& t) { t[name] = t.at(like); });
+  };
+  for (const char* gate : {"model.layers.1.gate.gu.weight", "model.layers.2.gate.gd.weight"})
+    EXPECT_TRUE(Names(with(gate, "model.layers.0.gate.gu.weight"), std::string(gate) + " ")) << gate;
+  EXPECT_TRUE(Names(with("model.layers.1.attn.q_proj.weight", "model.layers.0.attn.q_proj.weight"),
+                    "layers.1.attn.q_proj"));
+  EXPECT_TRUE(Names(with("model.layers.2.mamba.D", "model.layers.0.mamba.D"), "layers.2.mamba.D"));
+  // The unpruned halves and heads have other shapes.
+  const std::string wide = Load(
+      pruned, [](Tensors& t) { t["model.layers.1.fuse.w1.weight"] = t.at("model.layers.0.fuse.w1.weight"); });
+  EXPECT_TRUE(Names(wide, "model.layers.1.fuse.w1.weight has shape [16, 32], expected [16, 16]")) << wide;
+  const std::string heads = Load(pruned, [](Tensors& t) {
+    t["model.layers.3.attn.q_proj.weight"] = t.at("model.layers.0.attn.q_proj.weight");
+  });
+  EXPECT_TRUE(Names(heads, "model.layers.3.attn.q_proj.weight has shape")) << heads;
+}
+
+TEST_F(LoadModelTest, TheScansOwnTensorsAreStoredInF32) {
+  for (const char* name : {"mamba.A_log", "mamba.D", "mamba.dt_proj.bias"}) {
+    const std::string tensor = std::string("model.layers.0.") + name;
+    const std::string error = Load("fusiontree/base", [&](Tensors& t) {
+      Tensor& stored = t.at(tensor);
+      stored.type = tensor::DType::kBF16;
+      stored.bytes.resize(stored.bytes.size() / 2);
+    });
+    EXPECT_TRUE(Names(error, tensor + " has type BF16, expected F32")) << error;
   }
 }
 
