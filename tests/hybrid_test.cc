@@ -125,6 +125,35 @@ TEST_P(Hybrid, OneAnswerHoweverATextIsCut) {
   }
 }
 
+// One batch of whole documents, as training packs them: attention, positions, time encoding, convolutions and
+// scan begin anew with each.
+TEST_P(Hybrid, PackedDocumentsEqualSeparateOnes) {
+  ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kAuto));
+  cache::BlockPool pool(model_->cache_layout(), size_t{1} << 26);
+  std::vector<std::unique_ptr<cache::SequenceState>> documents;
+  std::vector<Text> texts = {TextOf(5, 7), TextOf(17, 8), TextOf(9, 9), TextOf(1, 10)};
+  cache::Batch batch;
+  for (const Text& text : texts) {
+    documents.push_back(model_->NewSequence(&pool));
+    ASSERT_TRUE(batch.Add(documents.back().get(), text.data(), static_cast<int64_t>(text.size())).ok());
+  }
+  const int64_t stride = model_->hidden_stride();
+  std::vector<float> packed(static_cast<size_t>(batch.rows() * stride));
+  std::vector<uint8_t> ok(static_cast<size_t>(batch.rows()));
+  model_->Forward(context_, batch, packed.data(), ok.data());
+  int64_t row = 0;
+  for (const Text& text : texts) {
+    auto sequence = model_->NewSequence(&pool);
+    cache::Batch alone;
+    ASSERT_TRUE(alone.Add(sequence.get(), text.data(), static_cast<int64_t>(text.size())).ok());
+    std::vector<float> hidden(text.size() * static_cast<size_t>(stride));
+    model_->Forward(context_, alone, hidden.data(), ok.data());
+    EXPECT_EQ(std::memcmp(hidden.data(), packed.data() + row * stride, hidden.size() * sizeof(float)), 0)
+        << "document at row " << row;
+    row += alone.rows();
+  }
+}
+
 TEST_P(Hybrid, AStateThatWasCopiedSavedOrTruncatedGoesOnAlike) {
   ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kAuto));
   cache::BlockPool pool(model_->cache_layout(), size_t{1} << 26),

@@ -11,7 +11,7 @@ namespace fusiontree::base {
 constexpr const char* kProgramVersion = "0.1.0";
 
 // Raised whenever a change alters any bit of any result.
-constexpr int kNumericsVersion = 1;
+constexpr int kNumericsVersion = 2;
 
 struct NumericsPolicy {
   std::string variant;           // instruction-set variant: "avx2"

@@ -153,11 +153,11 @@ base::Result<Measurement> MeasurePrefill(ops::Context& context, const models::Mo
 }
 
 base::Result<Measurement> MeasureDecode(ops::Context& context, const models::Model& model, const Plan& plan,
-                                        int64_t batch) {
+                                        int64_t batch, int64_t before, const std::string& what) {
   constexpr int64_t kSteps = 16;  // at least
   constexpr int64_t kMostSteps = 256;
-  const int64_t longest = std::min(model.config().max_positions, plan.decode_prompt + kMostSteps);
-  const int64_t prompt = std::min(plan.decode_prompt, longest / 2);
+  const int64_t longest = std::min(model.config().max_positions, before + kMostSteps);
+  const int64_t prompt = std::max<int64_t>(1, std::min(before, longest - kSteps));
   const size_t sequence_bytes = model.cache_layout().SequenceBytes(longest);
   Runner runner(context, model, 2 * static_cast<size_t>(batch) * sequence_bytes);
   runner.Start(batch);
@@ -178,15 +178,14 @@ base::Result<Measurement> MeasureDecode(ops::Context& context, const models::Mod
     traffic.Add();
   }
   if (times.empty()) return base::BadInput("the model's context of {} is too short to decode", longest);
-  Measurement m{.what = fmt::format("decode x{}", batch),
-                .seconds = Median(times),
-                .best_seconds = *std::min_element(times.begin(), times.end())};
+  Measurement m{
+      .what = what, .seconds = Median(times), .best_seconds = *std::min_element(times.begin(), times.end())};
   m.tokens = static_cast<double>(batch);
   m.traffic = traffic.Each();
   m.flops = m.tokens * (model.FlopsPerToken(prompt) + model.HeadFlops());
   m.bytes = static_cast<double>(model.streamed_bytes()) +
             m.tokens * static_cast<double>(context.ranks()) *
-                static_cast<double>(model.cache_layout().SequenceBytes(prompt));
+                static_cast<double>(model.cache_layout().ReadBytes(prompt));
   return m;
 }
 
@@ -203,7 +202,7 @@ void Judge(double bandwidth, double peak, Measurement* m) {
 base::Result<std::vector<Measurement>> MeasureModel(ops::Context& context, const models::Model& model,
                                                     const Plan& plan, Limits* limits) {
   std::vector<Measurement> results;
-  const double all = static_cast<double>(plan.prefills.size() + plan.batches.size());
+  const double all = static_cast<double>(plan.prefills.size() + plan.batches.size() + plan.contexts.size());
   double done = 0;
   const auto add = [&](base::Result<Measurement> measured) -> base::Status {
     if (!measured.ok()) return measured.status();
@@ -221,7 +220,15 @@ base::Result<std::vector<Measurement>> MeasureModel(ops::Context& context, const
     FT_RETURN_IF_ERROR(add(MeasurePrefill(context, model, plan, tokens)));
   }
   for (const int64_t batch : plan.batches)
-    FT_RETURN_IF_ERROR(add(MeasureDecode(context, model, plan, batch)));
+    FT_RETURN_IF_ERROR(add(
+        MeasureDecode(context, model, plan, batch, plan.decode_prompt, fmt::format("decode x{}", batch))));
+  for (const int64_t before : plan.contexts) {
+    if (before >= model.config().max_positions)
+      return base::BadInput("a context of {} tokens is more than the model's {}", before,
+                            model.config().max_positions);
+    FT_RETURN_IF_ERROR(
+        add(MeasureDecode(context, model, plan, 1, before, fmt::format("decode at {}", before))));
+  }
   const double peak = limits->FlopsFor(context.kernels().name, Bf16Products(model));
   for (Measurement& m : results) Judge(limits->bandwidth, peak, &m);
   return results;

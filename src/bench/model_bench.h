@@ -17,7 +17,8 @@ namespace fusiontree::bench {
 struct Plan {
   std::vector<int64_t> prefills = {128, 512, 2048};  // prompt lengths; those beyond the context are skipped
   std::vector<int64_t> batches = {1, 4, 16, 32};     // sequences decoding at once
-  int64_t decode_prompt = 128;                       // tokens before decoding begins
+  std::vector<int64_t> contexts;                     // one sequence decoding after so many tokens
+  int64_t decode_prompt = 128;                       // tokens before the others begin to decode
   int64_t chunk = 512;
   double seconds = 1.0;                                  // at least this long for each measurement
   std::function<base::Result<Limits>()> measure_limits;  // again

@@ -59,6 +59,15 @@ size_t CacheLayout::SequenceBytes(int64_t positions, int64_t chunk) const {
   return bytes;
 }
 
+size_t CacheLayout::ReadBytes(int64_t positions) const {
+  size_t bytes = PageBytes(groups.size());
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const int64_t seen = groups[g].window > 0 ? std::min(groups[g].window, positions) : positions;
+    bytes += static_cast<size_t>(CeilDiv(seen, kPagePositions)) * PageBytes(g);
+  }
+  return bytes;
+}
+
 BlockPool::BlockPool(CacheLayout layout, size_t max_bytes)
     : layout_(std::move(layout)), max_bytes_(max_bytes), groups_(layout_.groups.size() + 1) {}
 

@@ -49,6 +49,8 @@ struct CacheLayout {
   // Bytes of cache that one sequence of `positions` holds at its longest, extended by at most `chunk` at a
   // time.
   size_t SequenceBytes(int64_t positions, int64_t chunk = 1) const;
+  // Bytes of it that the next position reads: the pages that it sees and the states.
+  size_t ReadBytes(int64_t positions) const;
 };
 
 // Hands out zeroed pages, live ones never above `max_bytes` in all. Memory comes in slabs as it is needed (a

@@ -56,11 +56,13 @@ class Bench : public Command {
   void Declare(Options& options) override {
     flags_.Declare(options);
     options.Number("--seconds", "at least this long for each measurement (default 1)", 0.01, 3600, &seconds_);
-    options.Text(
-        "--prefill", "LIST",
-        "prompts of so many tokens, 128,512,2048 for instance; with --decode, only what the two name",
-        &prefills_);
+    options.Text("--prefill", "LIST",
+                 "prompts of so many tokens, 128,512,2048 for instance; with --decode and --context, only "
+                 "what the three name",
+                 &prefills_);
     options.Text("--decode", "LIST", "so many sequences at once, 1,4,16,32 for instance", &batches_);
+    options.Text("--context", "LIST", "one sequence after so many tokens, 1000,128000 for instance",
+                 &contexts_);
     options.Flag("--no-limits", "only the model: neither the machine's limits nor the start of a process",
                  &no_limits_);
     options.Flag("--first-token",
@@ -111,11 +113,14 @@ class Bench : public Command {
 
  private:
   base::Status ChoosePlan(bench::Plan* plan) const {
-    if (!prefills_ && !batches_) return base::OkStatus();
+    if (!prefills_ && !batches_ && !contexts_) return base::OkStatus();
     plan->prefills.clear();
     plan->batches.clear();
     if (prefills_) {
       FT_ASSIGN_OR_RETURN(plan->prefills, ParseNumbers("--prefill", *prefills_, 1, 1 << 20));
+    }
+    if (contexts_) {
+      FT_ASSIGN_OR_RETURN(plan->contexts, ParseNumbers("--context", *contexts_, 1, 1 << 24));
     }
     if (batches_) {
       FT_ASSIGN_OR_RETURN(plan->batches, ParseNumbers("--decode", *batches_, 1, 1024));
@@ -325,7 +330,7 @@ class Bench : public Command {
   bench::ExchangeFit exchange_;  // on several ranks
   double load_seconds_ = 0;
   std::optional<double> seconds_;
-  std::optional<std::string> prefills_, batches_;
+  std::optional<std::string> prefills_, batches_, contexts_;
   bool first_token_ = false, json_ = false, no_limits_ = false;
 };
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "base/philox.h"
 #include "ops/attention.h"
@@ -134,6 +135,29 @@ TEST(Linear, OneAnswerForAnyThreadsAndRowsAlone) {
       expected += static_cast<double>(x[static_cast<size_t>(i)]) * w[static_cast<size_t>(n * k + i)];
     EXPECT_NEAR(one[static_cast<size_t>(n)], expected, 1e-4);
   }
+}
+
+// Angles of bf16 precision would tell 897 of 8,192 positions apart.
+TEST(Rope, EveryPositionHasAnglesOfItsOwn) {
+  base::ThreadPool pool(1);
+  Context context(&pool, kernels::RefTable());
+  constexpr int64_t kPositions = 8192, kHalf = 16;
+  std::vector<int64_t> positions(kPositions);
+  for (int64_t p = 0; p < kPositions; ++p) positions[static_cast<size_t>(p)] = p;
+  std::vector<float> frequencies;
+  for (int i = 0; i < kHalf; ++i) frequencies.push_back(static_cast<float>(std::pow(10000.0, -i / 16.0)));
+  const RopeAngles angles = MakeRopeAngles(context, positions.data(), kPositions, frequencies.data(), kHalf);
+  std::set<std::vector<float>> rows;
+  for (int64_t p = 0; p < kPositions; ++p) {
+    std::vector<float> row(angles.cos + p * kHalf, angles.cos + (p + 1) * kHalf);
+    row.insert(row.end(), angles.sin + p * kHalf, angles.sin + (p + 1) * kHalf);
+    rows.insert(row);
+    // Of the product in fp32, as Transformers has it.
+    const double angle = static_cast<double>(static_cast<float>(p) * frequencies[3]);
+    ASSERT_NEAR(angles.cos[p * kHalf + 3], std::cos(angle), 1e-7);
+    ASSERT_NEAR(angles.sin[p * kHalf + 3], std::sin(angle), 1e-7);
+  }
+  EXPECT_EQ(rows.size(), static_cast<size_t>(kPositions));
 }
 
 }  // namespace
