@@ -163,8 +163,8 @@ Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
         return OkStatus();
       });
   // Of another model there are other operations: then the difference is the reason.
-  const std::string differences =
-      report.config_differences.empty() ? "" : "; " + report.config_differences.front();
+  std::string differences;
+  for (const std::string& difference : report.config_differences) differences += "; " + difference;
   if (!walked.ok()) return differences.empty() ? walked : base::Failed("{}{}", walked.message(), differences);
   const std::vector<std::string> left = recorder.Left();
   if (!left.empty())
