@@ -60,11 +60,16 @@ std::vector<Condition> Conditions(int ranks, bool full) {
   return out;
 }
 
+// Two dimensions, but fp32 in every type: no operand of a product (R9).
+bool IsTable(const std::string& name) {
+  return name.ends_with(".A_log") || name.ends_with("srte.weight") || name.ends_with("srte.factor");
+}
+
 // bf16 and f32 come to the same as auto when every matrix of the file is of one kind.
 std::vector<std::string> DistinctTypes(const checkpoint::Checkpoint& checkpoint) {
   bool any_bf16 = false, any_wide = false;
   for (const checkpoint::TensorInfo& tensor : checkpoint.tensors()) {
-    if (tensor.shape.size() != 2) continue;
+    if (tensor.shape.size() != 2 || IsTable(tensor.name)) continue;
     const bool bf16 = tensor.type == tensor::DType::kBF16 || tensor::IsQuantised(tensor.type);
     (bf16 ? any_bf16 : any_wide) = true;
   }

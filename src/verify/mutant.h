@@ -17,9 +17,11 @@
 
 namespace fusiontree::verify {
 
-inline std::string ParityFolder(const std::string& name) {
-  return (std::filesystem::path(FUSIONTREE_TESTDATA) / "parity" / name).string();
+// "fusiontree/base"
+inline std::string DataFolder(const std::string& name) {
+  return (std::filesystem::path(FUSIONTREE_TESTDATA) / name).string();
 }
+inline std::string ParityFolder(const std::string& name) { return DataFolder("parity/" + name); }
 
 // Removed with everything in it.
 class TemporaryFolder {
@@ -44,6 +46,15 @@ struct ChangeTensor {
   std::string name;
   std::function<void(Bytes*, const checkpoint::TensorInfo&)> change;
 };
+
+// A key that is there gets another value.
+inline ChangeConfig Set(const char* key, nlohmann::json value) {
+  return [key, value](nlohmann::json* config) {
+    ASSERT_TRUE(config->contains(key));
+    ASSERT_NE((*config)[key], value);
+    (*config)[key] = value;
+  };
+}
 
 // Writes the folder `from` to `to`, changed. Shards become one file.
 inline void WriteMutant(const std::string& from, const std::filesystem::path& to, const ChangeConfig& config,

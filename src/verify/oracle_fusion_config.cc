@@ -50,20 +50,24 @@ Result<OracleFusionConfig> ReadOracleFusionConfig(const nlohmann::json& json) {
         c.srte_rank, c.table_positions, c.state_size, c.inner, c.time_step_rank})
     if (size < 1 || size > int64_t{1} << 31)
       return BadInput("the config's sizes must be 1 or more, got {}", size);
-  if (c.num_layers > 100000 || c.num_heads % c.num_kv_heads != 0 || c.head_dim % 2 != 0 ||
-      c.global_heads < 0 || c.global_heads > c.num_heads || c.attn_conv_kernel < 0 || c.conv_kernel < 0)
+  if (c.num_layers > 100000 || c.head_dim > 65536 || c.num_heads % c.num_kv_heads != 0 ||
+      c.head_dim % 2 != 0 || c.global_heads < 0 || c.global_heads > c.num_heads || c.attn_conv_kernel < 0 ||
+      c.conv_kernel < 0)
     return BadInput("config.json: impossible numbers of layers, heads or taps");
 
   const nlohmann::json* types = Key(json, "layer_types");
-  const double window = Number(json, "window_size", 0), base = Number(json, "base_window", window);
+  const int64_t window = Integer(json, "window_size", 0), base = Integer(json, "base_window", window);
   const bool pyramidal = Text(json, "attention_type") == "pyramidal";
   for (int64_t i = 0; i < c.num_layers; ++i) {
     const bool named = types && types->is_array() && types->size() > static_cast<size_t>(i) &&
                        (*types)[static_cast<size_t>(i)].is_string();
     c.layer_types.push_back(named ? (*types)[static_cast<size_t>(i)].get<std::string>() : "hybrid");
-    const double rise = (window - base) * static_cast<double>(i) / static_cast<double>(c.num_layers - 1);
-    c.windows.push_back(
-        static_cast<int64_t>(pyramidal && c.num_layers > 1 ? std::floor(base + rise + 0.5) : window));
+    double own = static_cast<double>(window);
+    if (pyramidal && c.num_layers > 1)
+      own =
+          std::floor(static_cast<double>(base) +
+                     static_cast<double>((window - base) * i) / static_cast<double>(c.num_layers - 1) + 0.5);
+    c.windows.push_back(static_cast<int64_t>(own));
     if (c.windows.back() < 1) return BadInput("config.json: a window of {}", c.windows.back());
   }
   return c;

@@ -2,6 +2,7 @@
 #ifndef FUSIONTREE_VERIFY_ORACLE_JSON_H_
 #define FUSIONTREE_VERIFY_ORACLE_JSON_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -31,8 +32,10 @@ inline double Number(const nlohmann::json& object, const char* key, double fallb
   const nlohmann::json* value = Key(object, key);
   return value && value->is_number() ? value->get<double>() : fallback;
 }
+// No size is larger than 2^31; what is, stays too large, and no product of two overflows.
 inline int64_t Integer(const nlohmann::json& object, const char* key, int64_t fallback) {
-  return static_cast<int64_t>(Number(object, key, static_cast<double>(fallback)));
+  constexpr double kMost = 0x1p31 + 1;
+  return static_cast<int64_t>(std::clamp(Number(object, key, static_cast<double>(fallback)), -kMost, kMost));
 }
 inline bool Flag(const nlohmann::json& object, const char* key, bool fallback = false) {
   const nlohmann::json* value = Key(object, key);

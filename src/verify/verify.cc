@@ -162,10 +162,14 @@ Result<VerifyReport> VerifySetup(Setup* setup, const VerifyOptions& options) {
         if (step.op == oracle->layer_output()) progress(0.1 + 0.7 * (step.layer + 1) / layers, "oracle");
         return OkStatus();
       });
-  FT_RETURN_IF_ERROR(walked);
+  // Of another model there are other operations: then the difference is the reason.
+  std::string differences;
+  for (const std::string& difference : report.config_differences) differences += "; " + difference;
+  if (!walked.ok()) return differences.empty() ? walked : base::Failed("{}{}", walked.message(), differences);
   const std::vector<std::string> left = recorder.Left();
   if (!left.empty())
-    return base::Failed("{}: the engine reports an operation that the oracle does not know", left[0]);
+    return base::Failed("{}: the engine reports an operation that the oracle does not know{}", left[0],
+                        differences);
   progress(1.0, "done");
   return report;
 }

@@ -93,13 +93,6 @@ struct MutantCase {
   const char* op;
 };
 
-ChangeConfig Set(const char* key, nlohmann::json value) {
-  return [key, value](nlohmann::json* config) {
-    ASSERT_TRUE(config->contains(key));
-    ASSERT_NE((*config)[key], value);
-    (*config)[key] = value;
-  };
-}
 ChangeConfig SetRope(const char* key, double value) {
   return [key, value](nlohmann::json* config) {
     nlohmann::json& rope =
