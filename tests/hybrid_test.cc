@@ -189,6 +189,52 @@ TEST_P(Hybrid, AStateThatWasCopiedSavedOrTruncatedGoesOnAlike) {
   EXPECT_EQ(pool.CheckBooks() + elsewhere.CheckBooks(), "");
 }
 
+// A pruned folder computes the bits of the whole one with those branches left out, token by token too.
+class Pruned : public Hybrid {};
+
+TEST_P(Pruned, EqualsTheWholeModelWithItsBranchesLeftOut) {
+  const fs::path folder = fs::path(FUSIONTREE_TESTDATA) / GetParam();
+  std::vector<std::string> plan;
+  for (const models::ComputeType compute : {models::ComputeType::kF32, models::ComputeType::kBf16}) {
+    ASSERT_NO_FATAL_FAILURE(Load(compute));
+    const auto& config = dynamic_cast<const models::FusionTreeConfig&>(model_->config());
+    plan.clear();
+    for (const models::LayerType type : config.layer_types) plan.push_back(models::LayerTypeName(type));
+    auto whole_file = checkpoint::Checkpoint::Open(folder.string() + "_unpruned");
+    ASSERT_TRUE(whole_file.ok());
+    models::ModelOptions options;
+    options.compute = compute;
+    options.layer_plan = plan;
+    auto whole = models::LoadModel(*whole_file, options, context_);
+    ASSERT_TRUE(whole.ok()) << whole.status().message();
+    const Text text = TextOf(50, 12);
+    cache::BlockPool pool(model_->cache_layout(), size_t{1} << 26),
+        whole_pool((*whole)->cache_layout(), size_t{1} << 26);
+    for (const int64_t chunk : {50, 1, 8}) {
+      auto sequence = model_->NewSequence(&pool);
+      const std::vector<float> pruned = InChunks(context_, sequence.get(), text, {chunk});
+      std::swap(model_, *whole);
+      auto zeroed = model_->NewSequence(&whole_pool);
+      EXPECT_TRUE(Same(InChunks(context_, zeroed.get(), text, {chunk}), pruned)) << "chunks of " << chunk;
+      std::swap(model_, *whole);
+    }
+    options.layer_plan[0] = "attention";
+    auto other = models::LoadModel(*whole_file, options, context_);
+    ASSERT_TRUE(other.ok());
+    options.layer_plan.pop_back();
+    EXPECT_NE(models::LoadModel(*whole_file, options, context_).status().message().find("entries for"),
+              std::string::npos);
+    options.layer_plan = plan;
+    options.layer_plan[1] = "hybrid";  // of a layer that is only Mamba
+    EXPECT_NE(models::LoadModel(*checkpoint_, options, context_).status().message().find("runs layer 1"),
+              std::string::npos);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, Pruned,
+                         testing::Values("fusiontree/layer_types", "fusiontree/layer_types_serial"),
+                         [](const auto& test) { return test.param.substr(11); });
+
 INSTANTIATE_TEST_SUITE_P(All, Hybrid, testing::ValuesIn(Folders()), [](const auto& test) {
   std::string name = test.param;
   std::replace(name.begin(), name.end(), '/', '_');

@@ -41,6 +41,7 @@ class Init : public Command {
     if (!output_) return base::BadInput("-o FOLDER is missing: where to write");
     FT_ASSIGN_OR_RETURN(const std::string text, ReadInput(config_));
     const base::Result<std::unique_ptr<models::Spec>> spec = models::ReadSpec(text);
+    if (!spec.ok() && fs::path(config_).filename() == "config.json") return spec.status();
     if (!spec.ok()) return spec.status().WithContext(config_);
     if (tokenizer_) FT_RETURN_IF_ERROR(CheckTokenizer((*spec)->config().vocab_size));
     const fs::path folder(*output_);

@@ -138,14 +138,16 @@ class Inspect : public Command {
   std::string RankText(int64_t slices, const std::vector<RankShare>& shares) const {
     const auto count = [](const base::Range& range) { return range.end - range.begin; };
     const auto shown = [&](const base::Range& range) {
+      if (count(range) == 0) return std::string("none");
       return ranks_ ? fmt::format("{}-{}", range.begin, range.end - 1) : report::Grouped(count(range));
     };
     report::Table table({ranks_ ? "rank" : "ranks", "query heads", "KV heads", "slices", "vocabulary rows",
-                         "reads of the file", "copies"});
+                         "a token adds", "states", "reads of the file", "copies"});
     for (const RankShare& share : shares)
       table.Row({std::to_string(ranks_ ? share.rank : share.degree), shown(share.query_heads),
-                 shown(share.kv_heads), std::to_string(share.slices),
-                 count(share.vocabulary) > 0 ? shown(share.vocabulary) : "none",
+                 shown(share.kv_heads), std::to_string(share.slices), shown(share.vocabulary),
+                 report::Bytes(static_cast<double>(share.token_bytes)),
+                 report::Bytes(static_cast<double>(share.state_bytes)),
                  report::Bytes(static_cast<double>(share.bytes)),
                  fmt::format("{:.1f}%", 100 * static_cast<double>(share.replicated) /
                                             static_cast<double>(share.bytes))});
@@ -203,6 +205,10 @@ class Inspect : public Command {
           .Integer(share.kv_heads.end - share.kv_heads.begin)
           .Key("slices")
           .Integer(share.slices)
+          .Key("token_bytes")
+          .Integer(static_cast<int64_t>(share.token_bytes))
+          .Key("state_bytes")
+          .Integer(static_cast<int64_t>(share.state_bytes))
           .Key("bytes")
           .Integer(static_cast<int64_t>(share.bytes))
           .EndObject();

@@ -69,10 +69,16 @@ base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& chec
     const models::Shard shard{rank, degree};
     RankShare share{.degree = degree,
                     .rank = rank,
-                    .query_heads = models::QueryHeads(counts, shard),
-                    .kv_heads = models::KvHeads(counts, shard),
                     .slices = spec.config().reduction_slices / degree,
                     .vocabulary = models::VocabularyRows(spec.config().vocab_size, shard)};
+    if (!spec.Layout(*kernels::RefTable(), kernels::kAttentionBf16, models::Shard()).groups.empty()) {
+      share.query_heads = models::QueryHeads(counts, shard);
+      share.kv_heads = models::KvHeads(counts, shard);
+    }
+    const cache::CacheLayout layout = spec.Layout(*kernels::RefTable(), kernels::kAttentionBf16, shard);
+    share.state_bytes = layout.PageBytes(layout.groups.size());
+    for (size_t g = 0; g < layout.groups.size(); ++g)
+      if (layout.groups[g].window == 0) share.token_bytes += layout.PageBytes(g) / cache::kPagePositions;
     for (const models::TensorRule& rule : spec.Rules(checkpoint.format())) {
       FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* info, models::FindTensor(checkpoint, rule));
       const uint64_t bytes = models::OwnedBytes(*info, models::OwnedPart(rule, counts, shard));

@@ -30,6 +30,8 @@ struct RankShare {
   base::Range vocabulary{0, 0};  // rows
   uint64_t bytes = 0;            // that it reads of the file's tensors
   uint64_t replicated = 0;       // of them, what every rank reads
+  uint64_t token_bytes = 0;      // of keys and values in bf16 that each token of a text adds
+  uint64_t state_bytes = 0;      // of states that a sequence keeps
 };
 
 // What each rank owns at one degree; an error lists the valid degrees, or names a tensor that is missing or

@@ -30,6 +30,10 @@ enum class CacheType { kAuto, kF32, kBf16 };
 struct ModelOptions {
   ComputeType compute = ComputeType::kAuto;
   CacheType cache = CacheType::kAuto;
+  // Of a FusionTree: what each layer runs as ("hybrid", "mamba", "attention", "local"; see
+  // docs/fusiontree.md), instead of what the checkpoint holds; a branch that is left out is zero, with the
+  // bits of the pruned checkpoint. Empty: as it is.
+  std::vector<std::string> layer_plan;
   std::function<void(double)> progress;  // fraction loaded, 0..1; called on the loading thread
 };
 

@@ -52,6 +52,8 @@ base::Result<std::unique_ptr<Spec>> ReadSpec(const checkpoint::Checkpoint& check
 base::Result<std::unique_ptr<Model>> LoadModel(const checkpoint::Checkpoint& checkpoint,
                                                const ModelOptions& options, ops::Context& context) {
   FT_ASSIGN_OR_RETURN(const std::unique_ptr<Spec> spec, ReadSpec(checkpoint));
+  if (!options.layer_plan.empty() && spec->config().family != "fusiontree")
+    return base::BadInput("{}: a {} model has no layer plan", checkpoint.path(), spec->config().family);
   return spec->Load(checkpoint, options, context);
 }
 

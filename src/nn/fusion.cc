@@ -10,14 +10,20 @@ namespace {
 
 int64_t Width(const ops::Matrix& matrix) { return matrix.panels * kernels::kPanel; }
 
-// both [T, width] = [mamba ; attention] side by side, those that are there.
+// both [T, width] = [mamba ; attention] side by side: of two halves a branch that is not there is zero, of
+// one it is the other's.
 void Join(ops::Context& context, const float* mamba, const float* attention, int64_t stride, int64_t hidden,
-          int64_t m, float* both, int64_t width) {
+          int64_t m, bool two, float* both, int64_t width) {
   context.For(m, 1, 8, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r) {
       float* to = both + r * width;
-      for (const float* branch : {mamba, attention})
-        if (branch) to = std::copy_n(branch + r * stride, hidden, to);
+      for (const float* branch : {mamba, attention}) {
+        if (branch) {
+          to = std::copy_n(branch + r * stride, hidden, to);
+        } else if (two) {
+          to = std::fill_n(to, hidden, 0.0f);
+        }
+      }
       std::fill(to, both + (r + 1) * width, 0.0f);
     }
   });
@@ -44,7 +50,7 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
   if (w.aligned) {
     const int64_t width = ops::PaddedColumns(w.w1.k);
     float* joined = arena.TakeArray<float>(m * width);
-    Join(context, mamba, attention, stride, w.hidden, m, joined, width);
+    Join(context, mamba, attention, stride, w.hidden, m, w.w1.k == 2 * w.hidden, joined, width);
     const ops::Rows both = pack(joined, width, w.w1);
     ops::Matmul(context, both, w.w1, kernels::kStore, inner, inner_stride);
     ops::Apply(context, kernels::kGelu, inner, inner_stride, m, Width(w.w1));

@@ -124,6 +124,7 @@ base::Status FusionTreeModel::Build(const checkpoint::Checkpoint& checkpoint, co
     layers_.back().time = table(plans[static_cast<size_t>(i)]);
   }
   FT_CHECK(next_state == layout_.states.size());
+  if (!options.layer_plan.empty()) FT_RETURN_IF_ERROR(FollowPlan(options.layer_plan));
 
   for (int64_t i = 0; i < c.head_dim / 2; ++i) {
     // Transformers: 1.0 / theta ** (arange(0, d, 2) / d), every step in fp32.
@@ -134,6 +135,35 @@ base::Status FusionTreeModel::Build(const checkpoint::Checkpoint& checkpoint, co
   for (int64_t i = 0; i < c.hidden_size / 2; ++i)
     time_frequencies_.push_back(
         base::Pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(c.hidden_size)));
+  return base::OkStatus();
+}
+
+base::Status FusionTreeModel::FollowPlan(const std::vector<std::string>& plan) {
+  if (plan.size() != layers_.size())
+    return base::BadInput("the plan has {} entries for {} layers", plan.size(), layers_.size());
+  for (size_t i = 0; i < plan.size(); ++i) {
+    Layer& layer = layers_[i];
+    const std::string& as = plan[i];
+    const std::string held = LayerTypeName(config().layer_types[i]);
+    if (as == held) continue;
+    const bool local = as == "local" && held == "hybrid" && config().local_heads() > 0;
+    if (!local && (held != "hybrid" && held != "local"))
+      return base::BadInput("the plan runs layer {}, which is {}, as {}", i, held, as);
+    if (as == "mamba") {
+      layer.attention = false;
+    } else if (as == "attention" && held == "hybrid") {
+      layer.mamba = false;
+    } else if (local) {
+      nn::AttentionWeights& a = layer.attn;
+      while (!a.sets.empty() && a.sets.back().shape.window == 0) {
+        a.heads -= a.sets.back().shape.heads;
+        a.kv_heads -= a.sets.back().shape.kv_heads;
+        a.sets.pop_back();
+      }
+    } else {
+      return base::BadInput("the plan runs layer {}, which is {}, as {}", i, held, as);
+    }
+  }
   return base::OkStatus();
 }
 

@@ -60,6 +60,8 @@ class FusionTreeModel : public LanguageModel {
       : LanguageModel(checkpoint, spec, options, table, shard), spec_(spec) {}
   base::Status Build(const checkpoint::Checkpoint& checkpoint, const ModelOptions& options,
                      ops::Context& context);
+  // Leaves out what the plan does.
+  base::Status FollowPlan(const std::vector<std::string>& plan);
   base::Status AddLayer(const FusionLayerRules& rules, Plan* plan);
   void MakeLayer(const Plan& plan, int64_t index, size_t* next_state);
   nn::AttentionWeights MakeAttention(const Plan& plan, int64_t index) const;

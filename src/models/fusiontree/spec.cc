@@ -72,6 +72,9 @@ std::vector<Fact> FusionTreeSpec::Describe() const {
     layers += fmt::format("{}{} {}", layers.empty() ? "" : ", ", count, LayerTypeName(type));
   for (const LayerType type : c.layer_types)
     list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", LayerTypeName(type));
+  std::vector<int64_t> windows;
+  for (int64_t i = 0; i < c.num_layers; ++i)
+    if (c.HasAttention(i) && c.local_heads() > 0) windows.push_back(c.windows[static_cast<size_t>(i)]);
   static const char* const kGates[] = {"a gate a channel", "a gate a token", "no gate, half and half"};
   static const char* const kTimes[] = {"sines and cosines", "learnt", "learnt, factorised", "none"};
   const cache::CacheLayout layout = Layout(*kernels::RefTable(), kernels::kAttentionBf16, Shard());
@@ -92,7 +95,7 @@ std::vector<Fact> FusionTreeSpec::Describe() const {
       Line("attention",
            fmt::format("{} local and {} global query heads on {} key-value heads of {}, convolution of {}",
                        c.local_heads(), c.global_heads, c.num_kv_heads, c.head_dim, c.attn_conv_kernel)),
-      Line("local heads", WindowText(c.windows)),
+      Line("local heads", windows.empty() ? "none" : WindowText(windows)),
       Line("positions", fmt::format("rotary, theta {}", c.rope_theta)),
       Line("context", c.LearntTable() && c.AnyMamba() ? fmt::format("{} tokens", Grouped(c.max_positions))
                                                       : std::string("any length")),
