@@ -55,7 +55,8 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
     ops::Matmul(context, both, w.w1, kernels::kStore, inner, inner_stride);
     ops::Apply(context, kernels::kGelu, inner, inner_stride, m, Width(w.w1));
     ObservePart(context, layer, "align_act", inner, m, inner_stride, w.w1_part);
-    ops::Matmul(context, both, w.wr, kernels::kStore, align, stride);
+    const bool alike = w.wr.kind == w.w1.kind;  // else rounded otherwise
+    ops::Matmul(context, alike ? both : pack(joined, width, w.wr), w.wr, kernels::kStore, align, stride);
     probe("align_wr", align, w.hidden);
     RowParallelLinear(context, pack(inner, inner_stride, w.w2), w.w2, kernels::kAdd, align, stride);
   } else {
