@@ -10,7 +10,7 @@ namespace fusiontree::base {
 
 constexpr const char* kProgramVersion = "0.1.0";
 
-// Raised whenever a change alters any bit of any result.
+// Raised whenever a change alters any bit of any result. 2: silu is -0 below -92, where it grew again.
 constexpr int kNumericsVersion = 2;
 
 struct NumericsPolicy {
@@ -20,7 +20,7 @@ struct NumericsPolicy {
   int64_t reduction_slices = 1;  // S of R2
   int64_t key_block = 0, split_keys = 0, vocab_block = 0;
 
-  std::string Text() const;         // one line: "numerics 1, avx2, bf16, ..."
+  std::string Text() const;         // one line: "numerics 2, avx2, bf16, ..."
   std::string Fingerprint() const;  // "fp_" and 16 hexadecimal digits of Text
 };
 
