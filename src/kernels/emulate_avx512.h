@@ -24,7 +24,7 @@ struct alignas(64) I512 {
   uint32_t u[16];
 };
 
-#define EMU static inline __attribute__((unused))
+#define EMU static __attribute__((unused, noinline))
 
 template <typename To, typename From>
 EMU To Cast(const From& from) {

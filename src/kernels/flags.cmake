@@ -17,10 +17,9 @@ set(avx512 ${simd} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16
 set_source_files_properties(kernels/avx512.cc PROPERTIES COMPILE_OPTIONS "${avx512}")
 set_source_files_properties(kernels/avx512bf16.cc PROPERTIES COMPILE_OPTIONS "${avx512};-mavx512bf16")
 set_source_files_properties(kernels/amx.cc PROPERTIES COMPILE_OPTIONS "${avx512};-mamx-tile;-mamx-bf16")
-# The same text with its AVX-512 and AMX intrinsics emulated, for tests. Instrumented, it takes minutes to compile; the
-# sanitizers see the same text in avx2.
+# The same text with its AVX-512 and AMX intrinsics emulated, for tests.
 set_source_files_properties(kernels/avx512_emulated_test.cc kernels/avx512bf16_emulated_test.cc kernels/amx_emulated_test.cc
-  kernels/emulate_test.cc PROPERTIES COMPILE_OPTIONS "${simd};-mavx2;-mfma;-mf16c;-O2;-Wno-psabi;-fno-sanitize=all")
+  kernels/emulate_test.cc PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-O2;-Wno-psabi")
 # symbols_test reads the objects of every source of kernels that has flags of its own.
 if(BUILD_TESTING AND TARGET kernels_test)
   set(isa_sources ref ref_sequence ref_backward avx2 avx512 avx512bf16 amx)

@@ -38,6 +38,8 @@ struct Pair {
   std::string missing;
 };
 inline Pair PairOf(const std::string& name) {
+  if (name.find("_emulated") != std::string::npos && Avx512EmulatedTable() == nullptr)
+    return {nullptr, nullptr, "instrumented builds have no emulation"};
   if (name == "avx512_emulated") {
     if (!Supported("avx2")) return {nullptr, nullptr, "the emulation needs AVX2"};
     return {Avx512EmulatedTable(), RefTable(), ""};
