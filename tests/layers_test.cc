@@ -12,6 +12,8 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace fusiontree {
 namespace {
@@ -25,17 +27,23 @@ std::string Read(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// folder -> folders it may include, from the ft_layer lines of src/CMakeLists.txt.
-std::map<std::string, std::set<std::string>> Layers() {
-  std::map<std::string, std::set<std::string>> layers;
+// The ft_layer lines of src/CMakeLists.txt in their order: a folder, and the folders it may include.
+std::vector<std::pair<std::string, std::set<std::string>>> LayerLines() {
+  std::vector<std::pair<std::string, std::set<std::string>>> lines;
   const std::string text = Read(kSource / "src/CMakeLists.txt");
   const std::regex line(R"(ft_layer\((\w+)\s+DEPS\b([^)]*)\))");
   for (std::sregex_iterator it(text.begin(), text.end(), line), end; it != end; ++it) {
     std::istringstream words((*it)[2].str());
-    std::set<std::string>& deps = layers[(*it)[1]];
-    for (std::string word; words >> word && word != "LIBS";) deps.insert(word);
+    std::set<std::string> deps;
+    for (std::string word; words >> word && word != "LIBS" && word != "EXCLUDE";) deps.insert(word);
+    lines.emplace_back((*it)[1], std::move(deps));
   }
-  return layers;
+  return lines;
+}
+
+std::map<std::string, std::set<std::string>> Layers() {
+  const auto lines = LayerLines();
+  return {lines.begin(), lines.end()};
 }
 
 TEST(Layers, EveryFolderOfSourcesIsALayer) {
@@ -74,14 +82,11 @@ TEST(Layers, NobodyIncludesWhatItsLineDoesNotList) {
 
 TEST(Layers, TheLinesFormNoCircle) {
   // Lines are written lowest first: a layer lists only those above its own line.
-  const std::string text = Read(kSource / "src/CMakeLists.txt");
   std::set<std::string> seen;
-  const std::regex line(R"(ft_layer\((\w+)\s+DEPS\b([^)]*)\))");
-  for (std::sregex_iterator it(text.begin(), text.end(), line), end; it != end; ++it) {
-    std::istringstream words((*it)[2].str());
-    for (std::string word; words >> word && word != "LIBS";)
-      EXPECT_TRUE(seen.count(word)) << (*it)[1] << " lists " << word << " before it is a layer";
-    seen.insert((*it)[1]);
+  for (const auto& [name, deps] : LayerLines()) {
+    for (const std::string& dep : deps)
+      EXPECT_TRUE(seen.count(dep)) << name << " lists " << dep << " before it is a layer";
+    seen.insert(name);
   }
 }
 
