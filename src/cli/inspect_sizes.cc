@@ -64,6 +64,8 @@ base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& chec
     return base::BadInput("this model cannot be cut over {} ranks, but over {}", degree,
                           fmt::join(parallel::ValidDegrees(spec.config().reduction_slices), ", "));
   const models::HeadCounts counts = spec.heads();
+  const bool attends =
+      !spec.Layout(*kernels::RefTable(), kernels::kAttentionBf16, models::Shard()).groups.empty();
   std::vector<RankShare> shares;
   for (int rank = 0; rank < degree; ++rank) {
     const models::Shard shard{rank, degree};
@@ -71,7 +73,7 @@ base::Result<std::vector<RankShare>> SharesAt(const checkpoint::Checkpoint& chec
                     .rank = rank,
                     .slices = spec.config().reduction_slices / degree,
                     .vocabulary = models::VocabularyRows(spec.config().vocab_size, shard)};
-    if (!spec.Layout(*kernels::RefTable(), kernels::kAttentionBf16, models::Shard()).groups.empty()) {
+    if (attends) {
       share.query_heads = models::QueryHeads(counts, shard);
       share.kv_heads = models::KvHeads(counts, shard);
     }

@@ -8,16 +8,6 @@ namespace fusiontree::models {
 
 std::string YesNo(bool value) { return value ? "yes" : "no"; }
 
-std::string Grouped(int64_t value) {
-  const std::string digits = std::to_string(value);
-  std::string text;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) text.push_back(',');
-    text.push_back(digits[i]);
-  }
-  return text;
-}
-
 std::string WindowText(const std::vector<int64_t>& windows) {
   std::map<int64_t, int64_t> layers;
   for (const int64_t window : windows) ++layers[window];

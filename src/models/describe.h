@@ -6,12 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "base/grouped.h"
 #include "models/spec.h"
 
 namespace fusiontree::models {
 
 std::string YesNo(bool value);
-std::string Grouped(int64_t value);  // 12,345
+using base::Grouped;
 
 // "24 layers see the whole context", or which window how many layers have.
 std::string WindowText(const std::vector<int64_t>& windows);

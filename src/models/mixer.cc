@@ -8,13 +8,9 @@
 namespace fusiontree::models {
 namespace {
 
-TensorRule Rule(std::string name, std::vector<int64_t> shape, Sharding sharding) {
-  return {.name = std::move(name), .gguf_name = "", .shape = std::move(shape), .sharding = sharding};
-}
-
 TensorRule RowsOf(std::string name, int64_t first, std::vector<int64_t> shape, int64_t all,
                   Sharding sharding) {
-  TensorRule rule = Rule(std::move(name), std::move(shape), sharding);
+  TensorRule rule = MakeRule(std::move(name), std::move(shape), sharding);
   rule.first_row = first;
   rule.all_rows = all;
   return rule;
@@ -37,25 +33,25 @@ MixerRules MakeMixerRules(const std::string& p, const MixerShape& s) {
   if (s.projection_bias) {
     m.in_bias = {RowsOf(p + "in_proj.bias", 0, {d}, 2 * d, Sharding::kRows),
                  RowsOf(p + "in_proj.bias", d, {d}, 2 * d, Sharding::kRows)};
-    m.out_bias = {Rule(p + "out_proj.bias", {s.hidden}, Sharding::kReplicated)};
+    m.out_bias = {MakeRule(p + "out_proj.bias", {s.hidden})};
   }
   if (s.kernel > 0) {
-    m.conv = {Rule(p + "conv1d.weight", {d, 1, s.kernel}, Sharding::kRows)};
-    if (s.conv_bias) m.conv_bias = {Rule(p + "conv1d.bias", {d}, Sharding::kRows)};
+    m.conv = {MakeRule(p + "conv1d.weight", {d, 1, s.kernel}, Sharding::kRows)};
+    if (s.conv_bias) m.conv_bias = {MakeRule(p + "conv1d.bias", {d}, Sharding::kRows)};
   }
   m.x_dt = RowsOf(p + "x_proj.weight", 0, {r, d}, r + 2 * n, Sharding::kColumns);
   m.x_b = RowsOf(p + "x_proj.weight", r, {n, d}, r + 2 * n, Sharding::kColumns);
   m.x_c = RowsOf(p + "x_proj.weight", r + n, {n, d}, r + 2 * n, Sharding::kColumns);
   if (s.norms) {
-    m.dt_norm = {Rule(p + "dt_norm.weight", {r}, Sharding::kReplicated)};
-    m.b_norm = {Rule(p + "b_norm.weight", {n}, Sharding::kReplicated)};
-    m.c_norm = {Rule(p + "c_norm.weight", {n}, Sharding::kReplicated)};
+    m.dt_norm = {MakeRule(p + "dt_norm.weight", {r})};
+    m.b_norm = {MakeRule(p + "b_norm.weight", {n})};
+    m.c_norm = {MakeRule(p + "c_norm.weight", {n})};
   }
-  m.dt = Rule(p + "dt_proj.weight", {d, r}, Sharding::kRows);
-  m.dt_bias = in_f32(Rule(p + "dt_proj.bias", {d}, Sharding::kRows));
-  m.a_log = in_f32(Rule(p + "A_log", {d, n}, Sharding::kRows));
-  m.d = in_f32(Rule(p + "D", {d}, Sharding::kRows));
-  m.out = Rule(p + "out_proj.weight", {s.hidden, d}, Sharding::kColumns);
+  m.dt = MakeRule(p + "dt_proj.weight", {d, r}, Sharding::kRows);
+  m.dt_bias = in_f32(MakeRule(p + "dt_proj.bias", {d}, Sharding::kRows));
+  m.a_log = in_f32(MakeRule(p + "A_log", {d, n}, Sharding::kRows));
+  m.d = in_f32(MakeRule(p + "D", {d}, Sharding::kRows));
+  m.out = MakeRule(p + "out_proj.weight", {s.hidden, d}, Sharding::kColumns);
   return m;
 }
 

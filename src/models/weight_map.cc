@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <set>
+#include <utility>
 
 namespace fusiontree::models {
 namespace {
@@ -33,6 +34,10 @@ std::vector<int64_t> TensorRule::FileShape() const {
   std::vector<int64_t> file = shape;
   if (all_rows != 0) file[0] = all_rows;
   return file;
+}
+
+TensorRule MakeRule(std::string name, std::vector<int64_t> shape, Sharding sharding) {
+  return {.name = std::move(name), .gguf_name = "", .shape = std::move(shape), .sharding = sharding};
 }
 
 base::Result<const TensorInfo*> FindTensor(const Checkpoint& checkpoint, const TensorRule& rule) {

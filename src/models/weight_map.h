@@ -36,6 +36,9 @@ struct TensorRule {
   std::vector<int64_t> FileShape() const;
 };
 
+// Of a tensor that no GGUF file holds.
+TensorRule MakeRule(std::string name, std::vector<int64_t> shape, Sharding sharding = Sharding::kReplicated);
+
 // The tensor of a rule in the checkpoint, its shape and type checked; an error names what is missing or
 // wrong.
 base::Result<const checkpoint::TensorInfo*> FindTensor(const checkpoint::Checkpoint& checkpoint,

@@ -50,16 +50,6 @@ Rows NormRows(Context& context, const float* x, int64_t stride, int64_t m, const
   return {matrix.kind, m, matrix.k, matrix.slices, space};
 }
 
-void RmsNorm(Context& context, const float* x, int64_t stride, int64_t m, int64_t n, const float* weight,
-             float eps, float* out, uint8_t* row_ok) {
-  context.For(m, 1, kCheapRows, [&](int, base::Range share) {
-    for (int64_t r = share.begin; r < share.end; ++r) {
-      if (!context.kernels().rms_norm(x + r * stride, weight, n, eps, out + r * stride)) row_ok[r] = 0;
-      std::memset(out + r * stride + n, 0, static_cast<size_t>(stride - n) * sizeof(float));
-    }
-  });
-}
-
 void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::Epilogue epilogue, float* out,
             int64_t out_stride) {
   FT_CHECK(rows.kind == matrix.kind && rows.k == matrix.k && rows.slices == matrix.slices);

@@ -48,10 +48,6 @@ Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const
 Rows NormRows(Context& context, const float* x, int64_t stride, int64_t m, const float* weight, float eps,
               const Matrix& matrix, void* space, float* normed, uint8_t* row_ok);
 
-// RMSNorm alone: out [m, stride] may be x.
-void RmsNorm(Context& context, const float* x, int64_t stride, int64_t m, int64_t n, const float* weight,
-             float eps, float* out, uint8_t* row_ok);
-
 // out [m, out_stride]: see kernels::Epilogue. With kSiluMul the matrix stacks gate and up panels alternately
 // and out has half as many columns.
 void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::Epilogue epilogue, float* out,

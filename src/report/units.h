@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <string>
 
+#include "base/grouped.h"
+
 namespace fusiontree::report {
 
 std::string Bytes(double bytes);      // "98.4 MB": powers of 1000, as file sizes and bandwidths are given
 std::string Count(double count);      // "134.5 M"
 std::string Seconds(double seconds);  // "3.2 ms", "1.25 s", "4 min 10 s"
-std::string Grouped(int64_t value);   // "134,515,008"
+using base::Grouped;                  // "134,515,008"
 
 }  // namespace fusiontree::report
 

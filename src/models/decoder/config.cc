@@ -3,8 +3,8 @@
 #include <cmath>
 #include <numbers>
 
-#include "base/math.h"
 #include "models/decoder/family.h"
+#include "models/rope.h"
 
 namespace fusiontree::models {
 namespace {
@@ -61,11 +61,9 @@ base::Result<DecoderConfig> FinishConfig(DecoderConfig c, int64_t override_slice
 std::vector<float> InverseFrequencies(const DecoderConfig& config) {
   const RopeConfig& rope = config.rope;
   const int64_t half = config.head_dim / 2;
-  std::vector<float> result(static_cast<size_t>(half));
+  std::vector<float> result = RopeFrequencies(rope.theta, config.head_dim);
   for (int64_t i = 0; i < half; ++i) {
-    // Transformers: 1.0 / theta ** (arange(0, d, 2) / d), every step in fp32.
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
-    float f = 1.0f / static_cast<float>(base::Pow(rope.theta, static_cast<double>(exponent)));
+    float f = result[static_cast<size_t>(i)];
     if (!rope.factors.empty()) f = f / rope.factors[static_cast<size_t>(i)];
     if (rope.scaling == RopeConfig::Scaling::kLinear) {
       f = f / static_cast<float>(rope.factor);

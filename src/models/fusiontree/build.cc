@@ -4,6 +4,7 @@
 #include "base/math.h"
 #include "models/fusiontree/model.h"
 #include "models/fusiontree/weight_map.h"
+#include "models/rope.h"
 
 namespace fusiontree::models {
 namespace {
@@ -126,12 +127,7 @@ base::Status FusionTreeModel::Build(const checkpoint::Checkpoint& checkpoint, co
   FT_CHECK(next_state == layout_.states.size());
   if (!options.layer_plan.empty()) FT_RETURN_IF_ERROR(FollowPlan(options.layer_plan));
 
-  for (int64_t i = 0; i < c.head_dim / 2; ++i) {
-    // Transformers: 1.0 / theta ** (arange(0, d, 2) / d), every step in fp32.
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(c.head_dim);
-    inverse_frequencies_.push_back(
-        1.0f / static_cast<float>(base::Pow(c.rope_theta, static_cast<double>(exponent))));
-  }
+  inverse_frequencies_ = RopeFrequencies(c.rope_theta, c.head_dim);
   for (int64_t i = 0; i < c.hidden_size / 2; ++i)
     time_frequencies_.push_back(
         base::Pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(c.hidden_size)));

@@ -5,38 +5,34 @@
 namespace fusiontree::models {
 namespace {
 
-TensorRule Rule(std::string name, std::vector<int64_t> shape, Sharding sharding = Sharding::kReplicated) {
-  return {.name = std::move(name), .gguf_name = "", .shape = std::move(shape), .sharding = sharding};
-}
-
 NormRules MakeNorm(const std::string& name, int64_t n, bool bias) {
-  NormRules rules{{Rule(name + ".weight", {n})}, {}};
-  if (bias) rules.bias = {Rule(name + ".bias", {n})};
+  NormRules rules{{MakeRule(name + ".weight", {n})}, {}};
+  if (bias) rules.bias = {MakeRule(name + ".bias", {n})};
   return rules;
 }
 
 void MakeTable(const FusionTreeConfig& c, const std::string& prefix, OptionalRule* table,
                OptionalRule* basis) {
   if (c.srte == TimeEncoding::kLearnable)
-    *table = {Rule(prefix + "srte.weight", {c.table_positions, c.hidden_size})};
+    *table = {MakeRule(prefix + "srte.weight", {c.table_positions, c.hidden_size})};
   if (c.srte == TimeEncoding::kFactorized) {
-    *table = {Rule(prefix + "srte.factor", {c.table_positions, c.srte_rank})};
-    *basis = {Rule(prefix + "srte.basis", {c.hidden_size, c.srte_rank})};
+    *table = {MakeRule(prefix + "srte.factor", {c.table_positions, c.srte_rank})};
+    *basis = {MakeRule(prefix + "srte.basis", {c.hidden_size, c.srte_rank})};
   }
 }
 
 void MakeAttention(const FusionTreeConfig& c, int64_t layer, const std::string& prefix, FusionLayerRules* r) {
   const int64_t h = c.hidden_size, d = c.head_dim, heads = c.HeadsOf(layer);
-  if (c.attn_conv_kernel > 0) r->attn_conv = {Rule(prefix + "conv.weight", {h, 1, c.attn_conv_kernel})};
+  if (c.attn_conv_kernel > 0) r->attn_conv = {MakeRule(prefix + "conv.weight", {h, 1, c.attn_conv_kernel})};
   const auto head_rule = [&](const char* name, int64_t count, Sharding sharding) {
-    TensorRule rule = Rule(prefix + name, {count * d, h}, sharding);
+    TensorRule rule = MakeRule(prefix + name, {count * d, h}, sharding);
     rule.head_rows = d;
     return OptionalRule{rule};
   };
   r->q = head_rule("q_proj.weight", heads, Sharding::kQueryHeads);
   r->k = head_rule("k_proj.weight", heads / c.group(), Sharding::kKvHeads);
   r->v = head_rule("v_proj.weight", heads / c.group(), Sharding::kKvHeads);
-  r->o = {Rule(prefix + "o_proj.weight", {h, heads * d}, Sharding::kColumns)};
+  r->o = {MakeRule(prefix + "o_proj.weight", {h, heads * d}, Sharding::kColumns)};
   r->o[0].all_columns = c.num_heads * d;
 }
 
@@ -63,23 +59,23 @@ FusionLayerRules MakeLayer(const FusionTreeConfig& c, int64_t layer) {
   if (attention) MakeAttention(c, layer, p + "attn.", &r);
   const int64_t both = (mamba && attention ? 2 : 1) * h;
   if (c.aligned) {
-    r.w1 = {Rule(p + "fuse.w1.weight", {h, both}, Sharding::kRows)};
-    r.w1_bias = {Rule(p + "fuse.w1.bias", {h}, Sharding::kRows)};
-    r.w2 = {Rule(p + "fuse.w2.weight", {h, h}, Sharding::kColumns)};
-    r.w2_bias = {Rule(p + "fuse.w2.bias", {h})};
-    r.wr = {Rule(p + "fuse.wr.weight", {h, both})};
-    r.wr_bias = {Rule(p + "fuse.wr.bias", {h})};
+    r.w1 = {MakeRule(p + "fuse.w1.weight", {h, both}, Sharding::kRows)};
+    r.w1_bias = {MakeRule(p + "fuse.w1.bias", {h}, Sharding::kRows)};
+    r.w2 = {MakeRule(p + "fuse.w2.weight", {h, h}, Sharding::kColumns)};
+    r.w2_bias = {MakeRule(p + "fuse.w2.bias", {h})};
+    r.wr = {MakeRule(p + "fuse.wr.weight", {h, both})};
+    r.wr_bias = {MakeRule(p + "fuse.wr.bias", {h})};
   }
   if (c.Gated(layer)) {
-    r.gu = {Rule(p + "gate.gu.weight", {c.gate_rank, h})};
-    r.gd = {Rule(p + "gate.gd.weight", {c.gate == GateKind::kToken ? 1 : h, c.gate_rank})};
+    r.gu = {MakeRule(p + "gate.gu.weight", {c.gate_rank, h})};
+    r.gd = {MakeRule(p + "gate.gd.weight", {c.gate == GateKind::kToken ? 1 : h, c.gate_rank})};
   }
-  r.wf = Rule(p + "fuse.wf.weight", {h, h});
-  r.wf_bias = Rule(p + "fuse.wf.bias", {h});
-  r.m1 = Rule(p + "mlp.m1.weight", {2 * h, h}, Sharding::kRows);
-  r.m1_bias = Rule(p + "mlp.m1.bias", {2 * h}, Sharding::kRows);
-  r.m2 = Rule(p + "mlp.m2.weight", {h, 2 * h}, Sharding::kColumns);
-  r.m2_bias = Rule(p + "mlp.m2.bias", {h});
+  r.wf = MakeRule(p + "fuse.wf.weight", {h, h});
+  r.wf_bias = MakeRule(p + "fuse.wf.bias", {h});
+  r.m1 = MakeRule(p + "mlp.m1.weight", {2 * h, h}, Sharding::kRows);
+  r.m1_bias = MakeRule(p + "mlp.m1.bias", {2 * h}, Sharding::kRows);
+  r.m2 = MakeRule(p + "mlp.m2.weight", {h, 2 * h}, Sharding::kColumns);
+  r.m2_bias = MakeRule(p + "mlp.m2.bias", {h});
   return r;
 }
 
@@ -87,9 +83,10 @@ FusionLayerRules MakeLayer(const FusionTreeConfig& c, int64_t layer) {
 
 FusionTreeRules MakeFusionTreeRules(const FusionTreeConfig& c) {
   FusionTreeRules rules;
-  rules.embedding = Rule("model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary);
+  rules.embedding =
+      MakeRule("model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary);
   if (!c.tie_word_embeddings)
-    rules.head = {Rule("lm_head.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary)};
+    rules.head = {MakeRule("lm_head.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary)};
   rules.final_norm = MakeNorm("model.norm", c.hidden_size, c.layer_norm);
   if (c.srte_shared && c.AnyMamba()) MakeTable(c, "model.", &rules.srte_table, &rules.srte_basis);
   for (int64_t i = 0; i < c.num_layers; ++i) rules.layers.push_back(MakeLayer(c, i));

@@ -5,14 +5,6 @@
 #include "models/describe.h"
 
 namespace fusiontree::models {
-namespace {
-
-TensorRule Rule(std::string name, std::vector<int64_t> shape, Sharding sharding = Sharding::kReplicated) {
-  return {.name = std::move(name), .gguf_name = "", .shape = std::move(shape), .sharding = sharding};
-}
-
-}  // namespace
-
 MixerShape MambaSpec::mixer() const {
   return {.hidden = config_.hidden_size,
           .inner = config_.inner,
@@ -28,13 +20,14 @@ MixerShape MambaSpec::mixer() const {
 MambaSpec::Tensors MambaSpec::MakeRules() const {
   const MambaConfig& c = config_;
   Tensors rules;
-  rules.embedding = Rule("backbone.embeddings.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary);
-  rules.final_norm = Rule("backbone.norm_f.weight", {c.hidden_size});
+  rules.embedding =
+      MakeRule("backbone.embeddings.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary);
+  rules.final_norm = MakeRule("backbone.norm_f.weight", {c.hidden_size});
   if (!c.tie_word_embeddings)
-    rules.head = {Rule("lm_head.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary)};
+    rules.head = {MakeRule("lm_head.weight", {c.vocab_size, c.hidden_size}, Sharding::kVocabulary)};
   for (int64_t i = 0; i < c.num_layers; ++i) {
     const std::string prefix = fmt::format("backbone.layers.{}.", i);
-    rules.norms.push_back(Rule(prefix + "norm.weight", {c.hidden_size}));
+    rules.norms.push_back(MakeRule(prefix + "norm.weight", {c.hidden_size}));
     rules.mixers.push_back(MakeMixerRules(prefix + "mixer.", mixer()));
   }
   return rules;
