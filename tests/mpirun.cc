@@ -39,7 +39,7 @@ std::string Mpirun::Launch(int ranks) {
 std::string Mpirun::InFolder(std::string command) const {
   for (size_t at; (at = command.find('@')) != std::string::npos;)
     command.replace(at, 1, folder_.string() + "/");
-  return "cd " + folder_.string() + " && timeout --kill-after=5 120 " + command + " > stdout 2> stderr";
+  return "cd " + folder_.string() + " && timeout --kill-after=5 600 " + command + " > stdout 2> stderr";
 }
 
 Outcome Mpirun::Ended(int status) const {

@@ -6,12 +6,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "checkpoint/checkpoint.h"
 #include "engine/forced_run.h"
+#include "golden.h"
 #include "kernels/table.h"
 #include "models/model.h"
 
@@ -31,35 +30,6 @@ std::vector<std::string> Names(const fs::path& folder) {
   std::sort(names.begin(), names.end());
   return names;
 }
-
-// A safetensors file of golden values, read by offset (its header is plain JSON).
-class Golden {
- public:
-  explicit Golden(const fs::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    std::string bytes((std::istreambuf_iterator<char>(in)), {});
-    uint64_t length;
-    std::memcpy(&length, bytes.data(), 8);
-    header_ = nlohmann::json::parse(bytes.substr(8, length));
-    data_ = bytes.substr(8 + length);
-  }
-  bool Has(const std::string& name) const { return header_.contains(name); }
-  template <typename T>
-  std::vector<T> Get(const std::string& name) const {
-    const size_t begin = header_[name]["data_offsets"][0], end = header_[name]["data_offsets"][1];
-    std::vector<T> values((end - begin) / sizeof(T));
-    std::memcpy(values.data(), data_.data() + begin, end - begin);
-    return values;
-  }
-  std::vector<int32_t> Ids(const std::string& name) const {
-    const std::vector<int64_t> wide = Get<int64_t>(name);
-    return std::vector<int32_t>(wide.begin(), wide.end());
-  }
-
- private:
-  nlohmann::json header_;
-  std::string data_;
-};
 
 double Deviation(const std::vector<float>& values) {
   double mean = 0, square = 0;

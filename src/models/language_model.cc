@@ -2,13 +2,15 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace fusiontree::models {
 
 LanguageModel::LanguageModel(const checkpoint::Checkpoint& checkpoint, const Spec& spec,
                              const ModelOptions& options, const kernels::Table& table, Shard shard)
     : shard_(shard),
       table_(table),
-      store_(checkpoint, table, options.compute, spec.heads(), shard),
+      store_(checkpoint, table, options, spec.heads(), shard),
       cache_type_(options.cache) {
   for (int rank = 0; rank < shard.degree; ++rank)
     vocabulary_.push_back(VocabularyRows(spec.config().vocab_size, {rank, shard.degree}));
@@ -49,8 +51,8 @@ base::Status LanguageModel::LoadWeights(const checkpoint::Checkpoint& checkpoint
   if (cache_type_ == CacheType::kAuto) cache_type_ = all_bf16 ? CacheType::kBf16 : CacheType::kF32;
   attention_kind_ = cache_type_ == CacheType::kBf16 ? kernels::kAttentionBf16 : kernels::kAttentionF32;
   layout_ = spec.Layout(table_, attention_kind_, shard_);
-  final_norm_ = {store_.vector(norm), outer.norm_bias.empty() ? nullptr : store_.vector(bias),
-                 config().hidden_size, static_cast<float>(outer.eps), outer.layer_norm};
+  final_norm_ = store_.MakeNorm(norm, static_cast<float>(outer.eps), outer.norm_bias.empty() ? kNone : bias,
+                                outer.layer_norm);
   return base::OkStatus();
 }
 
@@ -87,16 +89,17 @@ void LanguageModel::Forward(ops::Context& context, const cache::Batch& batch, fl
                             uint8_t* row_ok) const {
   const int64_t rows = batch.rows(), stride = hidden_stride();
   std::fill(row_ok, row_ok + rows, uint8_t{1});
-  context.arena().Reset();
+  context.StartForward();
   std::vector<int64_t> positions;
   for (const cache::Span& span : batch.spans)
     for (int64_t i = 0; i < span.count; ++i) positions.push_back(span.first_position + i);
   FT_CHECK(static_cast<int64_t>(positions.size()) == rows);
-  float* x = context.arena().TakeArray<float>(rows * stride);
+  float* x = context.Take(rows * stride);
   nn::VocabParallelEmbedding(context, store_.matrix(embedding_), vocabulary_, batch.ids.data(), rows, x,
                              stride);
   nn::ObserveWhole(context, -1, "embed", x, rows, config().hidden_size, stride);
   RunLayers(context, batch, positions, x, row_ok);
+  if (ops::Tape* tape = context.tape()) tape->Declare(hidden, rows * stride);
   ops::RunNorm(context, final_norm_, x, stride, rows, hidden, row_ok);
   nn::ObserveWhole(context, -1, "final_norm", hidden, rows, config().hidden_size, stride);
 }
@@ -104,9 +107,12 @@ void LanguageModel::Forward(ops::Context& context, const cache::Batch& batch, fl
 void LanguageModel::Head(ops::Context& context, const float* hidden, const int64_t* rows, int64_t count,
                          float* logits) const {
   if (count == 0) return;
+  ops::Tape* tape = context.tape();
+  if (tape == nullptr) context.StartForward();
+  context.set_tape(nullptr);  // HeadBackward is called for it
+  const ops::Context::Scope scope(context);
   const int64_t stride = hidden_stride();
-  context.arena().Reset();
-  float* chosen = context.arena().TakeArray<float>(count * stride);
+  float* chosen = context.scratch().TakeArray<float>(count * stride);
   for (int64_t i = 0; i < count; ++i) std::copy_n(hidden + rows[i] * stride, stride, chosen + i * stride);
   const ops::Matrix& head = store_.matrix(head_);
   const ops::Rows packed =
@@ -114,6 +120,22 @@ void LanguageModel::Head(ops::Context& context, const float* hidden, const int64
   nn::VocabParallelHead(context, packed, head, vocabulary_, logits, logits_stride());
   if (shard_.rank == 0)
     nn::ObserveWhole(context, -1, "logits", logits, count, config().vocab_size, logits_stride());
+  context.set_tape(tape);
+}
+
+void LanguageModel::HeadBackward(ops::Context& context, const float* hidden, const int64_t* rows,
+                                 int64_t count, const float* dlogits) const {
+  FT_CHECK(context.tape() != nullptr && store_.trainable());
+  const ops::Context::Scope scope(context);
+  const int64_t stride = hidden_stride();
+  float* chosen = context.scratch().TakeArray<float>(count * stride);
+  float* made = context.scratch().TakeArray<float>(count * stride);
+  for (int64_t i = 0; i < count; ++i) std::copy_n(hidden + rows[i] * stride, stride, chosen + i * stride);
+  ops::MatmulBackward(context, chosen, stride, count, store_.matrix(head_), dlogits, logits_stride(), made,
+                      false);
+  float* dhidden = context.tape()->Gradient(hidden);
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t c = 0; c < stride; ++c) dhidden[rows[i] * stride + c] += made[i * stride + c];
 }
 
 }  // namespace fusiontree::models

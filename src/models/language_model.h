@@ -9,6 +9,7 @@
 
 #include "models/model.h"
 #include "models/spec.h"
+#include "models/trainable.h"
 #include "models/weight_store.h"
 #include "nn/parallel_linear.h"
 #include "ops/norm.h"
@@ -17,7 +18,7 @@ namespace fusiontree::models {
 
 // On a rank of several (ops::Context::ranks) it holds and computes that rank's shard; all ranks call Forward
 // and Head with the same arguments at the same time. Head's logits are rank 0's.
-class LanguageModel : public Model {
+class LanguageModel : public Model, public Trainable {
  public:
   const cache::CacheLayout& cache_layout() const override { return layout_; }
   std::string TypeName() const override;
@@ -32,6 +33,16 @@ class LanguageModel : public Model {
                uint8_t* row_ok) const override;
   void Head(ops::Context& context, const float* hidden, const int64_t* rows, int64_t count,
             float* logits) const override;
+
+  Trainable* trainable() override { return store_.trainable() ? this : nullptr; }
+  const std::vector<Parameter>& parameters() const override { return store_.parameters(); }
+  void ZeroGradients(ops::Context& context) override { store_.ZeroGradients(context); }
+  void ReadGradient(size_t parameter, float* out) const override { store_.ReadGradient(parameter, out); }
+  void HeadBackward(ops::Context& context, const float* hidden, const int64_t* rows, int64_t count,
+                    const float* dlogits) const override;
+  base::Status Refresh(ops::Context& context, const std::vector<const float*>& values) override {
+    return store_.Refresh(context, values);
+  }
 
  protected:
   LanguageModel(const checkpoint::Checkpoint& checkpoint, const Spec& spec, const ModelOptions& options,
@@ -55,7 +66,7 @@ class LanguageModel : public Model {
                            const ModelOptions& options, ops::Context& context,
                            const std::function<base::Status()>& add_layers);
 
-  // x [T, hidden_stride]: the residual stream, through all layers.
+  // x [T, hidden_stride]: the residual stream, through all layers, in place.
   virtual void RunLayers(ops::Context& context, const cache::Batch& batch,
                          const std::vector<int64_t>& positions, float* x, uint8_t* row_ok) const = 0;
   virtual int64_t head_dim() const = 0;  // 2 for a model without attention

@@ -1,9 +1,6 @@
 #include "models/mixer.h"
 
-#include <algorithm>
-#include <numbers>
-
-#include "base/math.h"
+#include <tuple>
 
 namespace fusiontree::models {
 namespace {
@@ -15,9 +12,6 @@ TensorRule RowsOf(std::string name, int64_t first, std::vector<int64_t> shape, i
   rule.all_rows = all;
   return rule;
 }
-
-// Vectors are padded to whole panels with zeros.
-const float* Padded(const float* x, int64_t n, Arrays* arrays) { return Transposed(x, n, 1, arrays); }
 
 }  // namespace
 
@@ -68,14 +62,6 @@ void AddMixerStates(const MixerShape& s, int layer, Shard shard, cache::CacheLay
   layout->states.push_back({"scan", layer, s.state, channels});
 }
 
-const float* Transposed(const float* x, int64_t rows, int64_t columns, Arrays* arrays) {
-  const int64_t padded = ops::PaddedColumns(rows);
-  std::vector<float>& out = arrays->emplace_back(static_cast<size_t>(padded * columns), 0.0f);
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c) out[static_cast<size_t>(c * padded + r)] = x[r * columns + c];
-  return out.data();
-}
-
 base::Result<MixerPlan> AddMixer(const MixerRules& r, int64_t slices, WeightStore* store) {
   const auto in_order = WeightStore::Stack::kInOrder;
   MixerPlan plan{};
@@ -83,22 +69,24 @@ base::Result<MixerPlan> AddMixer(const MixerRules& r, int64_t slices, WeightStor
   FT_ASSIGN_OR_RETURN(plan.x, store->AddMatrix({r.x_dt, r.x_b, r.x_c}, {}, in_order, slices));
   FT_ASSIGN_OR_RETURN(plan.dt, store->AddMatrix({r.dt}, {r.dt_bias}, in_order, 1));
   FT_ASSIGN_OR_RETURN(plan.out, store->AddMatrix({r.out}, r.out_bias, in_order, slices));
-  FT_ASSIGN_OR_RETURN(plan.a_log, store->AddVector(r.a_log));
-  FT_ASSIGN_OR_RETURN(plan.d, store->AddVector(r.d));
-  const std::pair<const OptionalRule*, size_t*> optional[] = {{&r.conv, &plan.conv},
-                                                              {&r.conv_bias, &plan.conv_bias},
-                                                              {&r.dt_norm, &plan.dt_norm},
-                                                              {&r.b_norm, &plan.b_norm},
-                                                              {&r.c_norm, &plan.c_norm}};
-  for (const auto& [rule, index] : optional) {
+  using Form = WeightStore::Form;
+  FT_ASSIGN_OR_RETURN(plan.a, store->AddVector(r.a_log, Form::kDecay));
+  FT_ASSIGN_OR_RETURN(plan.d, store->AddVector(r.d, Form::kByChannel));
+  const std::tuple<const OptionalRule*, size_t*, Form> optional[] = {
+      {&r.conv, &plan.conv, Form::kByChannel},
+      {&r.conv_bias, &plan.conv_bias, Form::kByChannel},
+      {&r.dt_norm, &plan.dt_norm, Form::kAsStored},
+      {&r.b_norm, &plan.b_norm, Form::kAsStored},
+      {&r.c_norm, &plan.c_norm, Form::kAsStored}};
+  for (const auto& [rule, index, form] : optional) {
     if (rule->empty()) continue;
-    FT_ASSIGN_OR_RETURN(*index, store->AddVector((*rule)[0]));
+    FT_ASSIGN_OR_RETURN(*index, store->AddVector((*rule)[0], form));
   }
   return plan;
 }
 
 nn::MambaWeights MakeMixer(const MixerPlan& plan, const MixerShape& s, const WeightStore& store, Shard shard,
-                           float eps, size_t first_state, Arrays* arrays) {
+                           float eps, size_t first_state) {
   const int64_t local = s.inner / shard.degree, channels = ops::PaddedColumns(local);
   nn::MambaWeights w;
   w.in = store.matrix(plan.in);
@@ -111,21 +99,18 @@ nn::MambaWeights MakeMixer(const MixerPlan& plan, const MixerShape& s, const Wei
   w.rank = s.rank;
   w.part = {{shard.rank * local, (shard.rank + 1) * local}, s.inner};
   if (s.kernel > 0)
-    w.conv = {s.kernel, channels, Transposed(store.vector(plan.conv), local, s.kernel, arrays),
-              s.conv_bias ? Padded(store.vector(plan.conv_bias), local, arrays) : nullptr,
-              kernels::kConvSilu};
+    w.conv = store.MakeConvolution(plan.conv, plan.conv_bias, s.kernel, channels, kernels::kConvSilu);
   if (s.norms) {
-    w.dt_norm = {store.vector(plan.dt_norm), nullptr, s.rank, eps, false};
-    w.b_norm = {store.vector(plan.b_norm), nullptr, s.state, eps, false};
-    w.c_norm = {store.vector(plan.c_norm), nullptr, s.state, eps, false};
+    w.dt_norm = store.MakeNorm(plan.dt_norm, eps);
+    w.b_norm = store.MakeNorm(plan.b_norm, eps);
+    w.c_norm = store.MakeNorm(plan.c_norm, eps);
   }
-  // exp(Δ A) = 2^(Δ a), a = -exp(A_log) log2(e), rounded once.
-  std::vector<float> a(static_cast<size_t>(local * s.state));
-  for (size_t i = 0; i < a.size(); ++i)
-    a[i] = static_cast<float>(-base::Exp(static_cast<double>(store.vector(plan.a_log)[i])) *
-                              std::numbers::log2e);
-  w.scan = {s.state, channels, Transposed(a.data(), local, s.state, arrays),
-            Padded(store.vector(plan.d), local, arrays)};
+  w.scan = {s.state,
+            channels,
+            store.vector(plan.a),
+            store.vector(plan.d),
+            store.gradient(plan.a),
+            store.gradient(plan.d)};
   w.conv_state = s.kernel > 1 ? first_state : nn::kNoState;
   w.scan_state = first_state + (s.kernel > 1 ? 1 : 0);
   return w;

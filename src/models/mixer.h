@@ -2,7 +2,6 @@
 #ifndef FUSIONTREE_MODELS_MIXER_H_
 #define FUSIONTREE_MODELS_MIXER_H_
 
-#include <deque>
 #include <string>
 #include <vector>
 
@@ -39,19 +38,14 @@ std::vector<TensorRule> AllOf(const MixerRules& rules);
 // The states of a mixer, for the cache layout: the convolution's (if it keeps any), then the scan's.
 void AddMixerStates(const MixerShape& shape, int layer, Shard shard, cache::CacheLayout* layout);
 
-// Channel-wise arrays made from stored ones; they stay where they are.
-using Arrays = std::deque<std::vector<float>>;
-// [rows, columns] as [columns, rows padded to whole panels with zeros].
-const float* Transposed(const float* x, int64_t rows, int64_t columns, Arrays* arrays);
-
 struct MixerPlan {  // indices into the store
   size_t in, x, dt, out;
-  size_t conv = 0, conv_bias = 0, dt_norm = 0, b_norm = 0, c_norm = 0, a_log, d;
+  size_t conv = kNone, conv_bias = kNone, dt_norm = kNone, b_norm = kNone, c_norm = kNone, a, d;
 };
 base::Result<MixerPlan> AddMixer(const MixerRules& rules, int64_t slices, WeightStore* store);
 // After the store is loaded. `first_state`: the number of the mixer's first state in the cache layout.
 nn::MambaWeights MakeMixer(const MixerPlan& plan, const MixerShape& shape, const WeightStore& store,
-                           Shard shard, float eps, size_t first_state, Arrays* arrays);
+                           Shard shard, float eps, size_t first_state);
 
 // Multiply-adds of a mixer for one token, times two.
 double MixerFlops(const MixerShape& shape);

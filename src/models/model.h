@@ -34,10 +34,15 @@ struct ModelOptions {
   // docs/fusiontree.md), instead of what the checkpoint holds; a branch that is left out is zero, with the
   // bits of the pruned checkpoint. Empty: as it is.
   std::vector<std::string> layer_plan;
+  // With what the backward needs: transposed matrices and gradients. Not of a model that is cut over ranks.
+  bool trainable = false;
   std::function<void(double)> progress;  // fraction loaded, 0..1; called on the loading thread
 };
 
-// Immutable once loaded. Forward and Head may be called by one thread at a time (with the context's pool).
+class Trainable;
+
+// Immutable once loaded, but for Trainable::Refresh. Forward and Head may be called by one thread at a time
+// (with the context's pool).
 class Model {
  public:
   virtual ~Model() = default;
@@ -57,6 +62,9 @@ class Model {
   // Of a model cut over ranks: why its last Forward or Head was given up.
   virtual base::Status status() const { return base::OkStatus(); }
 
+  // Of a model loaded to be trained, else null.
+  virtual Trainable* trainable() { return nullptr; }
+
   virtual std::unique_ptr<cache::SequenceState> NewSequence(cache::BlockPool* pool) const = 0;
 
   // Row strides in floats, whole panels: >= hidden size and >= vocabulary size; what lies past them is zero.
@@ -64,8 +72,8 @@ class Model {
   virtual int64_t logits_stride() const = 0;
 
   // Runs every row of the batch through the layers and the final norm: hidden [T, hidden_stride].
-  // row_ok[t] becomes 0 where a non-finite value was met on the way (R11). Arena memory is the model's to
-  // reset.
+  // row_ok[t] becomes 0 where a non-finite value was met on the way (R11). With a tape in the context,
+  // `hidden` is an array of it, and the batch's sequences stay as they are until its backward.
   virtual void Forward(ops::Context& context, const cache::Batch& batch, float* hidden,
                        uint8_t* row_ok) const = 0;
   // logits [count, logits_stride] of the chosen rows of `hidden`.

@@ -10,10 +10,10 @@ void RunAttention(ops::Context& context, const AttentionWeights& w, const ops::R
                   const cache::Batch& batch, const ops::RopeAngles& angles, int layer, kernels::Epilogue end,
                   float* x, int64_t stride, uint8_t* row_ok) {
   const int64_t m = rows.m, width = w.qkv.panels * kernels::kPanel, d = w.head_dim;
-  const tensor::Arena::Scope scope(context.arena());
+  const ops::Context::Scope scope(context);
   const int64_t out_stride = ops::PaddedColumns(w.o.k);
-  float* qkv = context.arena().TakeArray<float>(m * width);
-  float* out = context.arena().TakeArray<float>(m * out_stride);
+  float* qkv = context.Take(m * width);
+  float* out = context.Take(m * out_stride);
   float *q = qkv, *k = qkv + w.k_column, *v = qkv + w.v_column;
   auto probe = [&](const char* op, const float* value, const Part& part) {
     ObservePart(context, layer, op, value, m, width, part);
@@ -23,9 +23,9 @@ void RunAttention(ops::Context& context, const AttentionWeights& w, const ops::R
   probe("q_proj", q, w.q_part);
   probe("k_proj", k, w.kv_part);
   probe("v_proj", v, w.kv_part);
-  if (w.q_norm) {
-    ops::NormHeads(context, q, width, m, w.heads, d, w.q_norm, w.norm_eps, row_ok);
-    ops::NormHeads(context, k, width, m, w.kv_heads, d, w.k_norm, w.norm_eps, row_ok);
+  if (w.q_norm.weight) {
+    ops::NormHeads(context, w.q_norm, q, width, m, w.heads, row_ok);
+    ops::NormHeads(context, w.k_norm, k, width, m, w.kv_heads, row_ok);
     probe("q_norm", q, w.q_part);
     probe("k_norm", k, w.kv_part);
   }

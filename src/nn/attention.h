@@ -10,6 +10,7 @@
 #include "nn/parallel_linear.h"
 #include "ops/attention.h"
 #include "ops/linear.h"
+#include "ops/norm.h"
 
 namespace fusiontree::nn {
 
@@ -24,9 +25,7 @@ struct AttentionWeights {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;  // of this rank
   int64_t k_column = 0, v_column = 0;
   ops::Matrix o;
-  const float* q_norm = nullptr;  // [d] or null
-  const float* k_norm = nullptr;
-  float norm_eps = 0.0f;
+  ops::Norm q_norm, k_norm;   // of each head, or none
   std::vector<HeadSet> sets;  // in the order of the heads
   Part q_part, kv_part;       // this rank's heads in the whole model, in columns
 };

@@ -3,31 +3,12 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "ops/sequence.h"
+#include "ops/elementwise.h"
 
 namespace fusiontree::nn {
 namespace {
 
 int64_t Width(const ops::Matrix& matrix) { return matrix.panels * kernels::kPanel; }
-
-// both [T, width] = [mamba ; attention] side by side: of two halves a branch that is not there is zero, of
-// one it is the other's.
-void Join(ops::Context& context, const float* mamba, const float* attention, int64_t stride, int64_t hidden,
-          int64_t m, bool two, float* both, int64_t width) {
-  context.For(m, 1, 8, [&](int, base::Range share) {
-    for (int64_t r = share.begin; r < share.end; ++r) {
-      float* to = both + r * width;
-      for (const float* branch : {mamba, attention}) {
-        if (branch) {
-          to = std::copy_n(branch + r * stride, hidden, to);
-        } else if (two) {
-          to = std::fill_n(to, hidden, 0.0f);
-        }
-      }
-      std::fill(to, both + (r + 1) * width, 0.0f);
-    }
-  });
-}
 
 }  // namespace
 
@@ -38,10 +19,10 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
     ObserveWhole(context, layer, op, value, m, columns, stride);
   };
   const float* any = mamba ? mamba : attention;
-  const tensor::Arena::Scope scope(context.arena());
-  tensor::Arena& arena = context.arena();
-  float* align = arena.TakeArray<float>(m * stride);
-  float* inner = arena.TakeArray<float>(m * inner_stride);
+  const ops::Branches branches = {mamba, attention, stride};
+  const ops::Context::Scope scope(context);
+  float* align = context.Take(m * stride);
+  float* inner = context.Take(m * inner_stride);
   auto pack = [&](const float* from, int64_t from_stride, const ops::Matrix& matrix) {
     return ops::PackRows(context, from, from_stride, m, matrix, ops::TakeRows(context, m, matrix));
   };
@@ -49,8 +30,8 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
 
   if (w.aligned) {
     const int64_t width = ops::PaddedColumns(w.w1.k);
-    float* joined = arena.TakeArray<float>(m * width);
-    Join(context, mamba, attention, stride, w.hidden, m, w.w1.k == 2 * w.hidden, joined, width);
+    float* joined = context.Take(m * width);
+    ops::Join(context, branches, w.w1.k == 2 * w.hidden, m, w.hidden, joined, width);
     const ops::Rows both = pack(joined, width, w.w1);
     ops::Matmul(context, both, w.w1, kernels::kStore, inner, inner_stride);
     ops::Apply(context, kernels::kGelu, inner, inner_stride, m, Width(w.w1));
@@ -61,18 +42,16 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
     RowParallelLinear(context, pack(inner, inner_stride, w.w2), w.w2, kernels::kAdd, align, stride);
   } else {
     // Half of what is left: the other branch is zero.
-    context.For(m, 1, 8, [&](int, base::Range share) {
-      for (int64_t i = share.begin * stride; i < share.end * stride; ++i)
-        align[i] = ((mamba ? mamba[i] : 0.0f) + (attention ? attention[i] : 0.0f)) * 0.5f;
-    });
+    ops::Average(context, branches, m, align);
   }
   probe("align", align, w.hidden);
 
   const float* f = any;
   if (mamba && attention) {
-    float* gate = arena.TakeArray<float>(m * stride);
-    float* mixed = arena.TakeArray<float>(m * stride);
+    float* gate = context.Take(m * stride);
+    float* mixed = context.Take(m * stride);
     if (w.gated) {
+      inner = context.TakeOver(inner, m * inner_stride);
       ops::Matmul(context, pack(align, stride, w.gu), w.gu, kernels::kStore, inner, inner_stride);
       ops::Apply(context, kernels::kTanh, inner, inner_stride, m, Width(w.gu));
       ObserveWhole(context, layer, "gate_act", inner, m, w.gd.k, inner_stride);
@@ -81,14 +60,14 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
       ops::Apply(context, kernels::kSigmoid, gate, stride, m, gates);
       probe("gate", gate, gates);
     }
-    ops::Mix(context, w.gated ? gate : nullptr, stride, w.one_gate, mamba, attention, stride, m, w.hidden,
-             mixed);
+    ops::Mix(context, w.gated ? gate : nullptr, stride, w.one_gate, branches, m, w.hidden, mixed, stride);
     f = mixed;
     probe("fused", f, w.hidden);
   }
   ops::Matmul(context, pack(f, stride, w.wf), w.wf, kernels::kAdd, x, stride);
   probe("fuse_out", x, w.hidden);
 
+  inner = context.TakeOver(inner, m * inner_stride);
   ops::Matmul(context, pack(align, stride, w.m1), w.m1, kernels::kStore, inner, inner_stride);
   ops::Apply(context, kernels::kGelu, inner, inner_stride, m, Width(w.m1));
   ObservePart(context, layer, "mlp_act", inner, m, inner_stride, w.m1_part);

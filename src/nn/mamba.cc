@@ -1,6 +1,6 @@
 #include "nn/mamba.h"
 
-#include <algorithm>
+#include "ops/elementwise.h"
 
 namespace fusiontree::nn {
 
@@ -8,12 +8,11 @@ void RunMamba(ops::Context& context, const MambaWeights& w, const ops::Rows& row
               int layer, kernels::Epilogue end, float* y, int64_t stride, uint8_t* row_ok) {
   const int64_t m = rows.m, wide = w.in.panels * kernels::kPanel, channels = w.scan.channels;
   const int64_t narrow = w.x.panels * kernels::kPanel;
-  const tensor::Arena::Scope scope(context.arena());
-  tensor::Arena& arena = context.arena();
-  float* zxz = arena.TakeArray<float>(m * wide);
-  float* x = arena.TakeArray<float>(m * channels);
-  float* dbc = arena.TakeArray<float>(m * narrow);
-  float* delta = arena.TakeArray<float>(m * channels);
+  const ops::Context::Scope scope(context);
+  float* zxz = context.Take(m * wide);
+  float* x = context.Take(m * channels);
+  float* dbc = context.Take(m * narrow);
+  float* delta = context.Take(m * channels);
   auto pack = [&](const float* from, int64_t from_stride, const ops::Matrix& matrix) {
     return ops::PackRows(context, from, from_stride, m, matrix, ops::TakeRows(context, m, matrix));
   };
@@ -31,7 +30,7 @@ void RunMamba(ops::Context& context, const MambaWeights& w, const ops::Rows& row
   if (w.conv.width > 0) {
     ops::Convolve(context, w.conv, StatesOfBatch(batch, w.conv_state), zxz, wide, x, channels);
   } else {
-    for (int64_t r = 0; r < m; ++r) std::copy_n(zxz + r * wide, channels, x + r * channels);
+    ops::Copy(context, zxz, wide, m, channels, x, channels);
     ops::Apply(context, kernels::kSilu, x, channels, m, channels);
   }
   probe("conv", x, channels);
@@ -56,10 +55,11 @@ void RunMamba(ops::Context& context, const MambaWeights& w, const ops::Rows& row
   ops::Apply(context, kernels::kSoftplus, delta, channels, m, channels);
   probe("delta", delta, channels);
 
+  float* scanned = context.TakeOver(x, m * channels);
   ops::Scan(context, w.scan, StatesOfBatch(batch, w.scan_state),
-            {x, delta, z, channels, channels, wide, b, c, narrow}, x, channels);
-  probe("scan", x, channels);
-  const ops::Rows out_rows = pack(x, channels, w.out);
+            {x, delta, z, channels, channels, wide, b, c, narrow}, scanned, channels);
+  probe("scan", scanned, channels);
+  const ops::Rows out_rows = pack(scanned, channels, w.out);
   RowParallelLinear(context, out_rows, w.out, end, y, stride);
 }
 

@@ -1,13 +1,15 @@
 #include "nn/mlp.h"
 
+#include "ops/elementwise.h"
+
 namespace fusiontree::nn {
 
 void RunMlp(ops::Context& context, const MlpWeights& w, const ops::Rows& rows, int layer, float* x,
             int64_t stride) {
-  const tensor::Arena::Scope scope(context.arena());
+  const ops::Context::Scope scope(context);
   const int64_t width = w.gate_up.panels / 2 * kernels::kPanel;
-  float* act = context.arena().TakeArray<float>(rows.m * width);
-  ops::Matmul(context, rows, w.gate_up, kernels::kSiluMul, act, width);
+  float* act = context.Take(rows.m * width);
+  ops::GatedMatmul(context, rows, w.gate_up, act, width);
   ObservePart(context, layer, "mlp_act", act, rows.m, width, w.part);
   const ops::Rows packed =
       ops::PackRows(context, act, width, rows.m, w.down, ops::TakeRows(context, rows.m, w.down));

@@ -100,8 +100,8 @@ std::vector<Tile> MakeTiles(const AttentionShape& shape, const std::vector<KvSpa
 
 RopeAngles MakeRopeAngles(Context& context, const int64_t* positions, int64_t m,
                           const float* inverse_frequency, int64_t half) {
-  float* cos = context.arena().TakeArray<float>(m * half);
-  float* sin = context.arena().TakeArray<float>(m * half);
+  float* cos = context.TakeConstant(m * half);
+  float* sin = context.TakeConstant(m * half);
   context.For(m, 1, 16, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r) {
       for (int64_t i = 0; i < half; ++i) {
@@ -115,23 +115,18 @@ RopeAngles MakeRopeAngles(Context& context, const int64_t* positions, int64_t m,
 }
 
 void Rope(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, const RopeAngles& angles) {
-  context.For(m, 1, kCheapRows, [&](int, base::Range share) {
-    for (int64_t r = share.begin; r < share.end; ++r)
-      for (int64_t h = 0; h < heads; ++h)
-        context.kernels().rope(x + r * stride + h * 2 * angles.half, angles.cos + r * angles.half,
-                               angles.sin + r * angles.half, angles.half);
-  });
-}
-
-void NormHeads(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, int64_t d,
-               const float* weight, float eps, uint8_t* row_ok) {
-  context.For(m, 1, kCheapRows, [&](int, base::Range share) {
-    for (int64_t r = share.begin; r < share.end; ++r)
-      for (int64_t h = 0; h < heads; ++h) {
-        float* head = x + r * stride + h * d;
-        if (!context.kernels().rms_norm(head, weight, d, eps, head)) row_ok[r] = 0;
-      }
-  });
+  const auto rotate = [&context, stride, m, heads, angles](auto kernel, float* values) {
+    context.For(m, 1, kCheapRows, [&](int, base::Range share) {
+      for (int64_t r = share.begin; r < share.end; ++r)
+        for (int64_t h = 0; h < heads; ++h)
+          kernel(values + r * stride + h * 2 * angles.half, angles.cos + r * angles.half,
+                 angles.sin + r * angles.half, angles.half);
+    });
+  };
+  rotate(context.kernels().rope, x);
+  if (Tape* tape = context.tape())
+    tape->Record(
+        x, [&context, tape, rotate, x] { rotate(context.kernels().backward->rope, tape->Gradient(x)); });
 }
 
 void WriteKv(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans, const float* k,
@@ -193,7 +188,7 @@ void Attention(Context& context, const AttentionShape& shape, const std::vector<
   }
   // Few tiles, long histories: one split a unit, then each tile's splits merged in order.
   float* memory =
-      context.arena().TakeArray<float>(all_splits * static_cast<int64_t>(StateFloats(acc_stride)));
+      context.scratch().TakeArray<float>(all_splits * static_cast<int64_t>(StateFloats(acc_stride)));
   auto state_of = [&](int64_t split) {
     return StateAt(memory + static_cast<size_t>(split) * StateFloats(acc_stride));
   };

@@ -27,10 +27,6 @@ RopeAngles MakeRopeAngles(Context& context, const int64_t* positions, int64_t m,
 // Rotates `heads` heads of each row in place: x [m, stride], heads side by side.
 void Rope(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, const RopeAngles& angles);
 
-// RMSNorm over each of `heads` heads of each row in place; weight [d].
-void NormHeads(Context& context, float* x, int64_t stride, int64_t m, int64_t heads, int64_t d,
-               const float* weight, float eps, uint8_t* row_ok);
-
 // One span of the batch as one layer sees it: blocks[kv_head][b - first_block] is the KV block of positions
 // [64b, 64b + 64), null where no row of the span can see it.
 struct KvSpan {

@@ -1,5 +1,7 @@
 #include "ops/context.h"
 
+#include "base/check.h"
+
 namespace fusiontree::ops {
 
 Context::Context(base::ThreadPool* pool, const kernels::Table* table, parallel::Communicator* communicator)
@@ -13,6 +15,22 @@ void Context::UsePool(base::ThreadPool* pool) {
       tensor::Buffer::Create(kThreadBytes * static_cast<size_t>(pool->size()));
   FT_CHECK(scratch.ok());
   scratch_ = std::move(scratch).value();
+}
+
+void Context::set_tape(Tape* tape) {
+  FT_CHECK(tape == nullptr || ranks() == 1);
+  tape_ = tape;
+}
+
+float* Context::Take(int64_t floats) {
+  float* value = values_.TakeArray<float>(floats);
+  if (tape_ != nullptr) tape_->Declare(value, floats);
+  return value;
+}
+
+void Context::StartForward() {
+  if (tape_ == nullptr || tape_->empty()) values_.Reset();
+  scratch_arena_.Reset();
 }
 
 }  // namespace fusiontree::ops

@@ -4,11 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "base/thread_pool.h"
 #include "kernels/table.h"
 #include "ops/probe.h"
+#include "ops/tape.h"
 #include "parallel/communicator.h"
 #include "tensor/buffer.h"
 
@@ -29,11 +31,36 @@ class Context {
 
   base::ThreadPool& pool() { return *pool_; }
   const kernels::Table& kernels() const { return *table_; }
-  tensor::Arena& arena() { return arena_; }
+  // What an operation needs while it runs, or its caller until the present scope ends.
+  tensor::Arena& scratch() { return scratch_arena_; }
   int ranks() const { return communicator_ ? communicator_->size() : 1; }
   parallel::Communicator& communicator() const { return *communicator_; }  // only where ranks() > 1
   Probe* probe() const { return probe_; }
   void set_probe(Probe* probe) { probe_ = probe; }
+  // With a tape every operation records its backward; with one rank only.
+  Tape* tape() const { return tape_; }
+  void set_tape(Tape* tape);
+
+  // Memory for a result, until the present scope ends; while there is a tape, an array of it.
+  float* Take(int64_t floats);
+  // Memory for a result of `of`, which nothing but a backward needs any more: `of`, or an array of a tape.
+  float* TakeOver(float* of, int64_t floats) { return tape_ == nullptr ? of : Take(floats); }
+  // The same without a gradient: constants, and what an operation keeps for its backward.
+  float* TakeConstant(int64_t floats) { return values_.TakeArray<float>(floats); }
+  // Gives everything back, except what a tape needs.
+  void StartForward();
+
+  // What is taken during its life is given back at its end, except what a tape needs.
+  class Scope {
+   public:
+    explicit Scope(Context& context) : scratch_(context.scratch_arena_) {
+      if (context.tape_ == nullptr) values_.emplace(context.values_);
+    }
+
+   private:
+    tensor::Arena::Scope scratch_;
+    std::optional<tensor::Arena::Scope> values_;
+  };
 
   void* KernelScratch(int thread) { return scratch_.data() + static_cast<size_t>(thread) * kThreadBytes; }
   void* OpScratch(int thread) {
@@ -62,8 +89,9 @@ class Context {
   const kernels::Table* table_;
   parallel::Communicator* communicator_;
   Probe* probe_ = nullptr;
-  tensor::Arena arena_;
-  tensor::Buffer scratch_;
+  Tape* tape_ = nullptr;
+  tensor::Arena values_, scratch_arena_;
+  tensor::Buffer scratch_;  // of the threads
 };
 
 }  // namespace fusiontree::ops

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
 
@@ -13,7 +15,7 @@ constexpr int64_t kCheapRows = 8;  // packing fewer rows than this costs less th
 }  // namespace
 
 void* TakeRows(Context& context, int64_t m, const Matrix& matrix) {
-  return context.arena().Take(context.kernels().matrix[matrix.kind].rows_bytes(m, matrix.k, matrix.slices));
+  return context.scratch().Take(context.kernels().matrix[matrix.kind].rows_bytes(m, matrix.k, matrix.slices));
 }
 
 Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const Matrix& matrix,
@@ -24,13 +26,19 @@ Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const
     const int64_t end = share.end == m ? groups : share.end / ops.rows_per_group;
     ops.pack_rows(x, stride, m, matrix.k, matrix.slices, share.begin / ops.rows_per_group, end, space);
   });
-  return {matrix.kind, m, matrix.k, matrix.slices, space};
+  return {matrix.kind, m, matrix.k, matrix.slices, space, x, stride};
 }
 
-Rows NormRows(Context& context, const float* x, int64_t stride, int64_t m, const float* weight, float eps,
+Rows NormRows(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m,
               const Matrix& matrix, void* space, float* normed, uint8_t* row_ok) {
-  const kernels::Table& table = context.kernels();
-  const kernels::MatrixOps& ops = table.matrix[matrix.kind];
+  FT_CHECK(norm.n == matrix.k);
+  if (context.tape() != nullptr) {
+    float* out = context.Take(m * stride);
+    RunNorm(context, norm, x, stride, m, out, row_ok);
+    if (normed) std::memcpy(normed, out, static_cast<size_t>(m * stride) * sizeof(float));
+    return PackRows(context, out, stride, m, matrix, space);
+  }
+  const kernels::MatrixOps& ops = context.kernels().matrix[matrix.kind];
   const int64_t group = ops.rows_per_group;
   // The rows of a group are normed into scratch (or `normed`) and packed from there while they are in cache.
   FT_CHECK(static_cast<size_t>(group * stride) * sizeof(float) <= kOpScratchBytes || normed != nullptr ||
@@ -41,13 +49,13 @@ Rows NormRows(Context& context, const float* x, int64_t stride, int64_t m, const
       const int64_t end = std::min(row + group, share.end);
       float* to = normed ? normed + row * stride : scratch;
       for (int64_t r = row; r < end; ++r)
-        if (!table.rms_norm(x + r * stride, weight, matrix.k, eps, to + (r - row) * stride)) row_ok[r] = 0;
+        if (!NormRow(context, norm, x + r * stride, stride, to + (r - row) * stride)) row_ok[r] = 0;
       // pack_rows addresses rows from the start of the matrix: shift the base so that row `row` is `to`.
       ops.pack_rows(to - row * stride, stride, m, matrix.k, matrix.slices, row / group, row / group + 1,
                     space);
     }
   });
-  return {matrix.kind, m, matrix.k, matrix.slices, space};
+  return {matrix.kind, m, matrix.k, matrix.slices, space, nullptr, 0};
 }
 
 void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::Epilogue epilogue, float* out,
@@ -84,6 +92,17 @@ void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::E
     args.scratch = context.KernelScratch(thread);
     ops.matmul(&args);
   });
+  Tape* tape = context.tape();
+  if (tape == nullptr) return;
+  FT_CHECK(unit == 1 && rows.source != nullptr && matrix.gradient != nullptr);
+  tape->Record(out, [&context, tape, rows, matrix, out, out_stride] {
+    // A part of an array, whose other columns are another's.
+    const bool whole = rows.source_stride == PaddedColumns(matrix.k);
+    bool add = true;
+    float* dx = whole ? tape->WholeGradient(rows.source, &add) : tape->Gradient(rows.source);
+    MatmulBackward(context, rows.source, rows.source_stride, rows.m, matrix, tape->Gradient(out), out_stride,
+                   dx, add);
+  });
 }
 
 void Embed(Context& context, const Matrix& matrix, const int32_t* ids, int64_t m, float* x, int64_t stride) {
@@ -96,6 +115,12 @@ void Embed(Context& context, const Matrix& matrix, const int32_t* ids, int64_t m
       ops.unpack_row(panel, ids[r] % kernels::kPanel, matrix.k, matrix.slices, x + r * stride);
       std::memset(x + r * stride + matrix.k, 0, static_cast<size_t>(stride - matrix.k) * sizeof(float));
     }
+  });
+  Tape* tape = context.tape();
+  if (tape == nullptr) return;
+  std::vector<int32_t> of(ids, ids + m);
+  tape->Record(x, [&context, tape, matrix, of = std::move(of), x, stride] {
+    EmbedBackward(context, matrix, of.data(), static_cast<int64_t>(of.size()), tape->Gradient(x), stride);
   });
 }
 

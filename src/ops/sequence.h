@@ -1,5 +1,5 @@
 // Operations along the tokens of each sequence of a ragged batch: causal depthwise convolution and selective
-// scan (R5 of docs/numerics.md: time order per channel, fp32 state), and element-wise functions (R6).
+// scan (R5 of docs/numerics.md: time order per channel, fp32 state).
 //
 // Channels are cut over threads, time never. Channel-wise memory lies whole panels apart and holds zeros past
 // the last channel.
@@ -28,6 +28,7 @@ struct Convolution {
   const float* weight = nullptr;  // [K, channels], tap K - 1 meets the present row
   const float* bias = nullptr;    // [channels] or null
   kernels::ConvEnd end = kernels::kConvSilu;
+  float *dweight = nullptr, *dbias = nullptr;  // of a model that is trained
 };
 
 // out [T, out_stride] of x [T, x_stride]; `state` holds the last K - 1 inputs, oldest first (none for K = 1).
@@ -37,10 +38,11 @@ void Convolve(Context& context, const Convolution& convolution, const std::vecto
 
 // s = exp(Δ A) s + (Δ x) Bᵀ; y = s C + D x; out = y silu(z).
 struct SelectiveScan {
-  int64_t n = 0;                // N
-  int64_t channels = 0;         // D of this rank, with the padding
-  const float* a = nullptr;     // [N, channels]: -exp(A_log) log2(e)
-  const float* skip = nullptr;  // D, [channels]
+  int64_t n = 0;                          // N
+  int64_t channels = 0;                   // D of this rank, with the padding
+  const float* a = nullptr;               // [N, channels]: -exp(A_log) log2(e)
+  const float* skip = nullptr;            // D, [channels]
+  float *da = nullptr, *dskip = nullptr;  // of a model that is trained: of a ln 2, and of D
 };
 struct ScanInputs {
   const float *x, *delta, *z;  // [T, strides]; delta after softplus
@@ -53,16 +55,23 @@ struct ScanInputs {
 void Scan(Context& context, const SelectiveScan& scan, const std::vector<StateSpan>& spans,
           const ScanInputs& in, float* out, int64_t out_stride);
 
-// x [m, stride] = f(x), columns [0, n).
-void Apply(Context& context, kernels::Function function, float* x, int64_t stride, int64_t m, int64_t n);
-
-// out [m, stride] = g m + (1 - g) a, columns [0, n). gate [m, gate_stride]: a column each, or (`one_gate`)
-// column 0 for all. Null gate: one half.
-void Mix(Context& context, const float* gate, int64_t gate_stride, bool one_gate, const float* mamba,
-         const float* attention, int64_t stride, int64_t m, int64_t n, float* out);
-
-// out = x + y, all [m, stride].
-void Add(Context& context, const float* x, const float* y, int64_t stride, int64_t m, float* out);
+// Gradients. What a forward saw before each span's first row: of a convolution the state, of a scan the state
+// before each piece of kernels::kScanChunk rows. They have no gradient themselves.
+struct SavedStates {
+  const float* first;  // span after span: [K - 1, channels], or for each piece [N, channels]
+};
+// dx [T, dx_stride] is added to, the convolution's own gradients too.
+void ConvolveBackward(Context& context, const Convolution& convolution, const std::vector<StateSpan>& spans,
+                      const SavedStates& saved, const float* x, int64_t x_stride, const float* dout,
+                      int64_t dout_stride, float* dx, int64_t dx_stride);
+// d-something of the inputs, with their strides, is stored: of x, delta and z the scan is the last user, of b
+// and c the only one.
+struct ScanGradients {
+  float *x, *delta, *z, *b, *c;
+};
+void ScanBackward(Context& context, const SelectiveScan& scan, const std::vector<StateSpan>& spans,
+                  const SavedStates& saved, const ScanInputs& in, const float* dout, int64_t dout_stride,
+                  const ScanGradients& out);
 
 }  // namespace fusiontree::ops
 

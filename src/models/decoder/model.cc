@@ -71,16 +71,15 @@ DecoderModel::Layer DecoderModel::MakeLayer(const Plan& plan, int64_t index) con
   const HeadCounts heads = spec_.heads();
   const float eps = static_cast<float>(c.norm_eps);
   Layer layer{};
-  layer.input_norm = store_.vector(plan.input_norm);
-  layer.post_norm = store_.vector(plan.post_norm);
+  layer.input_norm = store_.MakeNorm(plan.input_norm, eps);
+  layer.post_norm = store_.MakeNorm(plan.post_norm, eps);
   nn::AttentionWeights& a = layer.attention;
   a.qkv = store_.matrix(plan.qkv);
   a.o = store_.matrix(plan.o);
   if (c.qk_norm) {
-    a.q_norm = store_.vector(plan.q_norm);
-    a.k_norm = store_.vector(plan.k_norm);
+    a.q_norm = store_.MakeNorm(plan.q_norm, eps);
+    a.k_norm = store_.MakeNorm(plan.k_norm, eps);
   }
-  a.norm_eps = eps;
   const int64_t d = c.head_dim, group = c.num_heads / c.num_kv_heads;
   const int64_t window = c.windows[static_cast<size_t>(index)];
   const base::Range q = QueryHeads(heads, shard_), kv = KvHeads(heads, shard_);
@@ -116,20 +115,19 @@ double DecoderModel::FlopsPerToken(int64_t context) const {
 void DecoderModel::RunLayers(ops::Context& context, const cache::Batch& batch,
                              const std::vector<int64_t>& positions, float* x, uint8_t* row_ok) const {
   const int64_t rows = batch.rows(), stride = hidden_stride(), hidden = config().hidden_size;
-  const float eps = static_cast<float>(config().norm_eps);
   const ops::RopeAngles angles = ops::MakeRopeAngles(context, positions.data(), rows,
                                                      inverse_frequencies_.data(), config().head_dim / 2);
-  float* normed = context.probe() ? context.arena().TakeArray<float>(rows * stride) : nullptr;
+  float* normed = context.probe() ? context.TakeConstant(rows * stride) : nullptr;
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const int number = static_cast<int>(i);
     auto probe = [&](const char* op, const float* value) {
       nn::ObserveWhole(context, number, op, value, rows, hidden, stride);
     };
-    const tensor::Arena::Scope scope(context.arena());
-    auto norm = [&](const float* weight, const ops::Matrix& matrix) {
-      return ops::NormRows(context, x, stride, rows, weight, eps, matrix,
-                           ops::TakeRows(context, rows, matrix), normed, row_ok);
+    const ops::Context::Scope scope(context);
+    auto norm = [&](const ops::Norm& of, const ops::Matrix& matrix) {
+      return ops::NormRows(context, of, x, stride, rows, matrix, ops::TakeRows(context, rows, matrix), normed,
+                           row_ok);
     };
     ops::Rows in = norm(layer.input_norm, layer.attention.qkv);
     probe("input_norm", normed);

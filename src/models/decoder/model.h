@@ -27,9 +27,9 @@ class DecoderModel : public LanguageModel {
 
  private:
   struct Layer {
-    const float* input_norm;  // [H]
+    ops::Norm input_norm;
     nn::AttentionWeights attention;
-    const float* post_norm;  // [H]
+    ops::Norm post_norm;
     nn::MlpWeights mlp;
   };
   struct Plan;  // indices into the store

@@ -9,15 +9,14 @@
 namespace fusiontree::models {
 namespace {
 
-constexpr size_t kNone = SIZE_MAX;
-
 struct NormPlan {
   size_t weight = kNone, bias = kNone;
 };
 
-base::Result<size_t> AddOptional(const OptionalRule& rule, WeightStore* store) {
+base::Result<size_t> AddOptional(const OptionalRule& rule, WeightStore* store,
+                                 WeightStore::Form form = WeightStore::Form::kAsStored) {
   if (rule.empty()) return kNone;
-  return store->AddVector(rule[0]);
+  return store->AddVector(rule[0], form);
 }
 
 base::Result<NormPlan> AddNorm(const NormRules& rules, WeightStore* store) {
@@ -67,7 +66,7 @@ base::Status FusionTreeModel::AddLayer(const FusionLayerRules& r, Plan* plan) {
     FT_ASSIGN_OR_RETURN(plan->mixer, AddMixer(r.mixer[0], slices, &store_));
   }
   if (!r.q.empty()) {
-    FT_ASSIGN_OR_RETURN(plan->attn_conv, AddOptional(r.attn_conv, &store_));
+    FT_ASSIGN_OR_RETURN(plan->attn_conv, AddOptional(r.attn_conv, &store_, WeightStore::Form::kByChannel));
     FT_ASSIGN_OR_RETURN(plan->qkv,
                         store_.AddMatrix({r.q[0], r.k[0], r.v[0]}, {}, WeightStore::Stack::kInOrder, 1));
     FT_RETURN_IF_ERROR(matrix(r.o, {}, slices, &plan->o));
@@ -114,6 +113,7 @@ base::Status FusionTreeModel::Build(const checkpoint::Checkpoint& checkpoint, co
     TimeTable time;
     if (plan.table == kNone) return time;
     time.rows = store_.vector(plan.table);
+    time.drows = store_.gradient(plan.table);
     time.columns = c.srte == TimeEncoding::kFactorized ? c.srte_rank : c.hidden_size;
     if (plan.basis != kNone) time.basis = store_.matrix(plan.basis);
     return time;
@@ -167,11 +167,7 @@ void FusionTreeModel::MakeLayer(const Plan& plan, int64_t index, size_t* next_st
   const FusionTreeConfig& c = config();
   const float eps = static_cast<float>(c.norm_eps);
   const auto norm = [&](const NormPlan& n, bool layer_norm) {
-    ops::Norm out;
-    if (n.weight == kNone) return out;
-    out = {store_.vector(n.weight), n.bias == kNone ? nullptr : store_.vector(n.bias), c.hidden_size, eps,
-           layer_norm};
-    return out;
+    return n.weight == kNone ? ops::Norm() : store_.MakeNorm(n.weight, eps, n.bias, layer_norm);
   };
   Layer& layer = layers_.emplace_back();
   layer.mamba = c.HasMamba(index);
@@ -185,14 +181,12 @@ void FusionTreeModel::MakeLayer(const Plan& plan, int64_t index, size_t* next_st
   if (layer.attention) {
     layer.attn_conv_state = c.attn_conv_kernel > 1 ? (*next_state)++ : nn::kNoState;
     if (plan.attn_conv != kNone)
-      layer.attn_conv = {
-          c.attn_conv_kernel, hidden_stride(),
-          Transposed(store_.vector(plan.attn_conv), c.hidden_size, c.attn_conv_kernel, &arrays_), nullptr,
-          kernels::kConvAddInput};
+      layer.attn_conv = store_.MakeConvolution(plan.attn_conv, kNone, c.attn_conv_kernel, hidden_stride(),
+                                               kernels::kConvAddInput);
     layer.attn = MakeAttention(plan, index);
   }
   if (layer.mamba) {
-    layer.mixer = MakeMixer(plan.mixer, spec_.mixer(), store_, shard_, eps, *next_state, &arrays_);
+    layer.mixer = MakeMixer(plan.mixer, spec_.mixer(), store_, shard_, eps, *next_state);
     *next_state = layer.mixer.scan_state + 1;
   }
   layer.fusion = MakeFusion(plan, index);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/math.h"
+#include "ops/elementwise.h"
 
 namespace fusiontree::models {
 
@@ -48,15 +50,12 @@ void FusionTreeModel::EncodeTime(ops::Context& context, const TimeTable& table,
     });
     return;
   }
-  const tensor::Arena::Scope scope(context.arena());
+  const ops::Context::Scope scope(context);
   const bool factored = table.basis.panels > 0;
   const int64_t width = factored ? ops::PaddedColumns(table.columns) : stride;
-  float* chosen = factored ? context.arena().TakeArray<float>(rows * width) : out;
-  for (int64_t r = 0; r < rows; ++r) {
-    FT_CHECK(positions[static_cast<size_t>(r)] < config().table_positions);
-    const float* from = table.rows + positions[static_cast<size_t>(r)] * table.columns;
-    std::fill(std::copy_n(from, table.columns, chosen + r * width), chosen + (r + 1) * width, 0.0f);
-  }
+  float* chosen = factored ? context.Take(rows * width) : out;
+  for (const int64_t position : positions) FT_CHECK(position < config().table_positions);
+  ops::Gather(context, {table.rows, table.drows, table.columns}, positions, chosen, width);
   if (!factored) return;
   const ops::Rows packed =
       ops::PackRows(context, chosen, width, rows, table.basis, ops::TakeRows(context, rows, table.basis));
@@ -67,23 +66,22 @@ void FusionTreeModel::RunLayers(ops::Context& context, const cache::Batch& batch
                                 const std::vector<int64_t>& positions, float* x, uint8_t* row_ok) const {
   const FusionTreeConfig& c = config();
   const int64_t rows = batch.rows(), stride = hidden_stride(), hidden = c.hidden_size;
-  tensor::Arena& arena = context.arena();
   const ops::RopeAngles angles =
       ops::MakeRopeAngles(context, positions.data(), rows, inverse_frequencies_.data(), c.head_dim / 2);
-  const auto row_array = [&] { return arena.TakeArray<float>(rows * stride); };
+  const auto row_array = [&] { return context.Take(rows * stride); };
   const bool timed = c.srte != TimeEncoding::kNone && c.AnyMamba();
   const bool one_time = timed && (c.srte_shared || !c.LearntTable());
-  float* time = timed ? row_array() : nullptr;
+  const auto time_array = [&] { return c.LearntTable() ? row_array() : context.TakeConstant(rows * stride); };
+  float* time = timed ? time_array() : nullptr;
   if (one_time) {
     EncodeTime(context, time_, positions, time);
     nn::ObserveWhole(context, -1, "srte", time, rows, hidden, stride);
   }
-  float *u = row_array(), *in = row_array(), *mamba = row_array(), *attention = row_array();
-
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const int number = static_cast<int>(i);
-    const tensor::Arena::Scope scope(arena);
+    const ops::Context::Scope scope(context);
+    float *u = row_array(), *in = row_array(), *mamba = row_array(), *attention = row_array();
     auto probe = [&](const char* op, const float* value) {
       nn::ObserveWhole(context, number, op, value, rows, hidden, stride);
     };
@@ -103,6 +101,7 @@ void FusionTreeModel::RunLayers(ops::Context& context, const cache::Batch& batch
       const float* mixed = u;
       if (timed) {
         if (!one_time) {
+          if (context.tape() != nullptr) time = time_array();
           EncodeTime(context, layer.time, positions, time);
           probe("srte", time);
         }
@@ -118,14 +117,17 @@ void FusionTreeModel::RunLayers(ops::Context& context, const cache::Batch& batch
       if (layer.norm_mid.weight) {  // serial: after the mixer
         const float* before = x;
         if (layer.mamba) {
+          in = context.TakeOver(in, rows * stride);
           ops::Add(context, x, mamba, stride, rows, in);
           before = in;
         }
+        u = context.TakeOver(u, rows * stride);
         ops::RunNorm(context, layer.norm_mid, before, stride, rows, u, row_ok);
         probe("norm_mid", u);
       }
       const float* seen = u;
       if (layer.attn_conv.width > 0) {
+        in = context.TakeOver(in, rows * stride);
         ops::Convolve(context, layer.attn_conv, nn::StatesOfBatch(batch, layer.attn_conv_state), u, stride,
                       in, stride);
         probe("attn_conv", in);

@@ -40,6 +40,7 @@ class FusionTreeModel : public LanguageModel {
   // A time encoding: a table of rows, and of a factorised one the basis that they are multiplied by.
   struct TimeTable {
     const float* rows = nullptr;  // [positions, columns]
+    float* drows = nullptr;       // of a model that is trained
     int64_t columns = 0;
     ops::Matrix basis;
   };
@@ -79,7 +80,6 @@ class FusionTreeModel : public LanguageModel {
   std::vector<Layer> layers_;
   std::vector<float> inverse_frequencies_;
   std::vector<double> time_frequencies_;  // of sines and cosines, [H / 2]
-  Arrays arrays_;
 };
 
 }  // namespace fusiontree::models

@@ -124,8 +124,8 @@ base::Status MambaModel::Build(const checkpoint::Checkpoint& checkpoint, const M
   }));
   size_t state = 0;
   for (size_t i = 0; i < norms.size(); ++i) {
-    layers_.push_back({{store_.vector(norms[i]), nullptr, config().hidden_size, eps, false},
-                       MakeMixer(mixers[i], spec_.mixer(), store_, shard_, eps, state, &arrays_)});
+    layers_.push_back(
+        {store_.MakeNorm(norms[i], eps), MakeMixer(mixers[i], spec_.mixer(), store_, shard_, eps, state)});
     state = layers_.back().mixer.scan_state + 1;
   }
   return base::OkStatus();
@@ -138,11 +138,11 @@ double MambaModel::FlopsPerToken(int64_t) const {
 void MambaModel::RunLayers(ops::Context& context, const cache::Batch& batch, const std::vector<int64_t>&,
                            float* x, uint8_t* row_ok) const {
   const int64_t rows = batch.rows(), stride = hidden_stride(), hidden = config().hidden_size;
-  float* u = context.arena().TakeArray<float>(rows * stride);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const int number = static_cast<int>(i);
-    const tensor::Arena::Scope scope(context.arena());
+    const ops::Context::Scope scope(context);
+    float* u = context.Take(rows * stride);
     ops::RunNorm(context, layer.norm, x, stride, rows, u, row_ok);
     nn::ObserveWhole(context, number, "norm_in", u, rows, hidden, stride);
     const ops::Rows in =

@@ -68,7 +68,6 @@ class MambaModel : public LanguageModel {
 
   MambaSpec spec_;
   std::vector<Layer> layers_;
-  Arrays arrays_;
 };
 
 }  // namespace fusiontree::models

@@ -1,0 +1,134 @@
+#include "train/objective.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "models/trainable.h"
+#include "ops/loss.h"
+
+namespace fusiontree::train {
+namespace {
+
+// Where the gates of each layer lie while the tape holds them.
+class GateProbe : public ops::Probe {
+ public:
+  void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns,
+               int64_t stride) override {
+    (void)layer;
+    if (op == "gate") gates_.push_back({value, stride, rows, columns});
+  }
+  const std::vector<ops::Gates>& gates() const { return gates_; }
+
+ private:
+  std::vector<ops::Gates> gates_;
+};
+
+// The context's tape and probe during a slot.
+class Recording {
+ public:
+  Recording(ops::Context& context, ops::Tape* tape, ops::Probe* probe)
+      : context_(context), probe_(context.probe()) {
+    context.set_tape(tape);
+    context.set_probe(probe);
+  }
+  ~Recording() {
+    context_.set_tape(nullptr);
+    context_.set_probe(probe_);
+  }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+ private:
+  ops::Context& context_;
+  ops::Probe* probe_;
+};
+
+base::Status RequireFinite(const std::vector<uint8_t>& ok, const char* where) {
+  for (size_t t = 0; t < ok.size(); ++t)
+    if (!ok[t]) return base::Failed("{} of row {} of the slot is not finite", where, t);
+  return base::OkStatus();
+}
+
+base::Status RunHead(ops::Context& context, models::Model* model, const Slot& slot, const StepTotals& step,
+                     const LossWeights& weights, const Teacher& teacher, const float* hidden,
+                     Losses* losses) {
+  std::vector<int64_t> rows;
+  for (size_t t = 0; t < slot.targets.size(); ++t)
+    if (slot.targets[t] >= 0) rows.push_back(static_cast<int64_t>(t));
+  losses->targets = static_cast<int64_t>(rows.size());
+  const int64_t stride = model->logits_stride(), vocabulary = model->config().vocab_size;
+  const size_t most = std::min<size_t>(kLossRows, rows.size());
+  std::vector<float> logits(most * static_cast<size_t>(stride)), dlogits(logits.size()), taught;
+  std::vector<double> loss(most);
+  const double divisor = static_cast<double>(step.targets);
+  for (size_t first = 0; first < rows.size(); first += most) {
+    const int64_t count = static_cast<int64_t>(std::min(most, rows.size() - first));
+    std::vector<int32_t> targets;
+    for (int64_t i = 0; i < count; ++i)
+      targets.push_back(slot.targets[static_cast<size_t>(rows[first + static_cast<size_t>(i)])]);
+    std::vector<uint8_t> ok(static_cast<size_t>(count), 1);
+    model->Head(context, hidden, rows.data() + first, count, logits.data());
+    const ops::Logits student{logits.data(), stride, count, vocabulary};
+    ops::CrossEntropy(context, student, targets.data(), static_cast<float>(1.0 / divisor), loss.data(),
+                      dlogits.data(), ok.data());
+    for (int64_t i = 0; i < count; ++i) losses->lm += loss[static_cast<size_t>(i)] / divisor;
+    if (teacher.model != nullptr) {
+      taught.resize(logits.size());
+      teacher.model->Head(context, teacher.hidden, rows.data() + first, count, taught.data());
+      ops::Distill(context, student, {taught.data(), stride, count, vocabulary},
+                   static_cast<float>(weights.temperature), static_cast<float>(weights.distill / divisor),
+                   loss.data(), dlogits.data(), ok.data());
+      for (int64_t i = 0; i < count; ++i) losses->distill += loss[static_cast<size_t>(i)] / divisor;
+    }
+    FT_RETURN_IF_ERROR(RequireFinite(ok, "a logit"));
+    model->trainable()->HeadBackward(context, hidden, rows.data() + first, count, dlogits.data());
+  }
+  return base::OkStatus();
+}
+
+void RunGates(ops::Context& context, const std::vector<ops::Gates>& gates, double share,
+              const LossWeights& weights, Losses* losses) {
+  if (gates.empty()) return;
+  const double part = share / static_cast<double>(gates.size());
+  const ops::GateWeights of_layer{.low = weights.gate_target - weights.gate_margin,
+                                  .high = weights.gate_target + weights.gate_margin,
+                                  .per_channel = weights.per_channel,
+                                  .balance = weights.balance * part,
+                                  .entropy = weights.entropy * part,
+                                  .polarise = weights.polarise * part};
+  const bool any = weights.balance != 0.0 || weights.entropy != 0.0 || weights.polarise != 0.0;
+  for (const ops::Gates& layer : gates) {
+    const ops::GateTerms terms =
+        ops::GateLosses(context, layer, of_layer, any ? context.tape()->Gradient(layer.values) : nullptr);
+    losses->balance += terms.balance * part;
+    losses->entropy += terms.entropy * part;
+    losses->polarise += terms.polarise * part;
+  }
+}
+
+}  // namespace
+
+base::Result<Losses> RunSlot(ops::Context& context, models::Model* model, const Slot& slot,
+                             const StepTotals& step, const LossWeights& weights, const Teacher& teacher) {
+  FT_CHECK(model->trainable() != nullptr && slot.targets.size() == slot.batch.ids.size());
+  FT_CHECK(step.tokens >= slot.batch.rows() && step.tokens > 0);
+  if (step.targets == 0) return base::BadInput("the step has no token to predict");
+  const int64_t rows = slot.batch.rows();
+  std::vector<float> hidden(static_cast<size_t>(rows * model->hidden_stride()));
+  std::vector<uint8_t> row_ok(static_cast<size_t>(rows));
+  ops::Tape tape;
+  GateProbe probe;
+  const Recording recording(context, &tape, &probe);
+  model->Forward(context, slot.batch, hidden.data(), row_ok.data());
+  FT_RETURN_IF_ERROR(RequireFinite(row_ok, "a norm"));
+  Losses losses;
+  FT_RETURN_IF_ERROR(RunHead(context, model, slot, step, weights, teacher, hidden.data(), &losses));
+  RunGates(context, probe.gates(), static_cast<double>(rows) / static_cast<double>(step.tokens), weights,
+           &losses);
+  tape.Backward();
+  losses.total = losses.lm + weights.balance * losses.balance + weights.entropy * losses.entropy +
+                 weights.polarise * losses.polarise + weights.distill * losses.distill;
+  return losses;
+}
+
+}  // namespace fusiontree::train

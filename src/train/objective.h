@@ -1,0 +1,58 @@
+// What a training step minimises, and its gradient for one slot (R10 of docs/numerics.md):
+// total = lm + λ_b balance + λ_e entropy + λ_p polarise + λ_d distill, each term computed here and nowhere
+// else.
+#ifndef FUSIONTREE_TRAIN_OBJECTIVE_H_
+#define FUSIONTREE_TRAIN_OBJECTIVE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "base/status.h"
+#include "cache/batch.h"
+#include "models/model.h"
+#include "ops/context.h"
+
+namespace fusiontree::train {
+
+constexpr int64_t kLossRows = 256;  // rows of logits held at a time; part of the numerics policy
+
+struct LossWeights {
+  double balance = 0.0, entropy = 0.0, polarise = 0.0, distill = 0.0;
+  double gate_target = 0.5, gate_margin = 0.1;
+  bool per_channel = false;  // balance of each channel's mean
+  double temperature = 2.0;  // of distillation
+};
+
+struct Losses {
+  double lm = 0.0, balance = 0.0, entropy = 0.0, polarise = 0.0, distill = 0.0;
+  double total = 0.0;
+  int64_t targets = 0;  // of this slot
+};
+
+// One ragged batch; each piece of a document is a span.
+struct Slot {
+  cache::Batch batch;
+  std::vector<int32_t> targets;  // [T]: the token that follows, or -1: not counted
+};
+
+// What the step that the slot is a part of has in all, known from its data.
+struct StepTotals {
+  int64_t targets = 0;
+  int64_t tokens = 0;
+};
+
+// With a teacher: its hidden rows of the same tokens.
+struct Teacher {
+  const models::Model* model = nullptr;
+  const float* hidden = nullptr;
+};
+
+// Runs the slot forward and back and adds to the model's gradients. The terms are the slot's part of the
+// step's: lm and distill divided by the step's targets, the gates' by the slot's share of its tokens; summed
+// over the slots they are the step's. A value that is not finite is an error that names where.
+base::Result<Losses> RunSlot(ops::Context& context, models::Model* model, const Slot& slot,
+                             const StepTotals& step, const LossWeights& weights, const Teacher& teacher = {});
+
+}  // namespace fusiontree::train
+
+#endif  // FUSIONTREE_TRAIN_OBJECTIVE_H_

@@ -1,0 +1,284 @@
+// The backward of whole models: against PyTorch's (testdata/fusiontree/*/gradients.*, made by
+// tools/make_fusiontree_golden.py), against finite differences of the oracle in double precision, and
+// against itself on other numbers of threads.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/safetensors_writer.h"
+#include "golden.h"
+#include "kernels/table.h"
+#include "models/trainable.h"
+#include "ops/loss.h"
+#include "tensor/dequantise.h"
+#include "train/objective.h"
+#include "verify/oracle.h"
+
+namespace fusiontree {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kTestdata = FUSIONTREE_TESTDATA;
+
+using Tensors = std::map<std::string, std::vector<float>>;
+
+// Packed documents of one slot.
+struct Packed {
+  std::vector<std::vector<int32_t>> documents;
+  std::vector<int32_t> targets;  // of all rows
+  int64_t counted() const {
+    return std::count_if(targets.begin(), targets.end(), [](int32_t t) { return t >= 0; });
+  }
+};
+
+Packed Pack(const std::vector<int32_t>& ids, const std::vector<size_t>& starts,
+            const std::vector<int>& mask) {
+  Packed packed;
+  for (size_t d = 0; d < starts.size(); ++d) {
+    const size_t end = d + 1 < starts.size() ? starts[d + 1] : ids.size();
+    packed.documents.emplace_back(ids.begin() + static_cast<int64_t>(starts[d]),
+                                  ids.begin() + static_cast<int64_t>(end));
+    for (size_t t = starts[d]; t < end; ++t)
+      packed.targets.push_back(t + 1 < end && mask[t + 1] ? ids[t + 1] : -1);
+  }
+  return packed;
+}
+
+class Gradient : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    scratch_ = fs::path(testing::TempDir()) / ("gradient_" + std::to_string(::getpid()));
+    fs::create_directories(scratch_);
+  }
+  void TearDown() override { fs::remove_all(scratch_); }
+  fs::path Folder() const { return kTestdata / GetParam(); }
+
+  void Open(const fs::path& folder) {
+    auto opened = checkpoint::Checkpoint::Open(folder.string());
+    ASSERT_TRUE(opened.ok()) << opened.status().message();
+    checkpoint_.emplace(std::move(opened).value());
+  }
+  void Load(const fs::path& folder, models::ComputeType compute = models::ComputeType::kF32) {
+    ASSERT_NO_FATAL_FAILURE(Open(folder));
+    models::ModelOptions options;
+    options.compute = compute;
+    options.trainable = true;
+    ops::Context context{&pool_, &table_};
+    auto loaded = models::LoadModel(*checkpoint_, options, context);
+    ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+    model_ = std::move(loaded).value();
+  }
+  train::Losses Run(const Packed& packed, const train::LossWeights& weights, int threads = 2) {
+    base::ThreadPool pool(threads);
+    ops::Context context{&pool, &table_};
+    cache::BlockPool pages(model_->cache_layout(), size_t{1} << 28);
+    std::vector<std::unique_ptr<cache::SequenceState>> sequences;
+    train::Slot slot;
+    for (const auto& document : packed.documents) {
+      sequences.push_back(model_->NewSequence(&pages));
+      EXPECT_TRUE(
+          slot.batch.Add(sequences.back().get(), document.data(), static_cast<int64_t>(document.size()))
+              .ok());
+    }
+    slot.targets = packed.targets;
+    model_->trainable()->ZeroGradients(context);
+    auto losses = train::RunSlot(context, model_.get(), slot, {packed.counted(), slot.batch.rows()}, weights);
+    EXPECT_TRUE(losses.ok()) << losses.status().message();
+    return losses.ok() ? *losses : train::Losses();
+  }
+  Tensors ReadGradients() const {
+    Tensors gradients;
+    const auto& parameters = model_->trainable()->parameters();
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      std::vector<float>& g = gradients[parameters[i].name];
+      g.assign(static_cast<size_t>(parameters[i].elements()), NAN);
+      model_->trainable()->ReadGradient(i, g.data());
+    }
+    return gradients;
+  }
+  Tensors ReadWeights() const {
+    Tensors weights;
+    for (const checkpoint::TensorInfo& info : checkpoint_->tensors()) {
+      std::vector<char> bytes(info.bytes);
+      EXPECT_TRUE(checkpoint_->Read(info, 0, info.bytes, bytes.data()).ok());
+      std::vector<float>& values = weights[info.name];
+      values.resize(static_cast<size_t>(info.elements()));
+      tensor::ToFloat(info.type, bytes.data(), values.size(), values.data());
+    }
+    return weights;
+  }
+  // The same checkpoint with other values, all in fp32.
+  fs::path Write(const Tensors& weights) {
+    std::vector<checkpoint::TensorSpec> specs;
+    for (const checkpoint::TensorInfo& info : checkpoint_->tensors())
+      specs.push_back({info.name, tensor::DType::kF32, {info.shape.begin(), info.shape.end()}});
+    auto writer = checkpoint::SafetensorsWriter::Create((scratch_ / "model.safetensors").string(), specs);
+    EXPECT_TRUE(writer.ok()) << writer.status().message();
+    for (const auto& [name, values] : weights)
+      EXPECT_TRUE(writer->Append(name, values.data(), values.size() * sizeof(float)).ok());
+    EXPECT_TRUE(writer->Finish().ok());
+    fs::copy_file(Folder() / "config.json", scratch_ / "config.json", fs::copy_options::overwrite_existing);
+    return scratch_;
+  }
+
+  base::ThreadPool pool_{2};
+  const kernels::Table& table_ = *kernels::RefTable();
+  fs::path scratch_;
+  std::optional<checkpoint::Checkpoint> checkpoint_;
+  std::unique_ptr<models::Model> model_;
+};
+
+double Norm(const std::vector<float>& x) {
+  double square = 0.0;
+  for (const float v : x) square += static_cast<double>(v) * v;
+  return std::sqrt(square);
+}
+
+class TorchGradient : public Gradient {};
+
+TEST_P(TorchGradient, IsTheSameTensorByTensor) {
+  ASSERT_NO_FATAL_FAILURE(Load(Folder()));
+  std::ifstream in(Folder() / "gradients.json");
+  const nlohmann::json facts = nlohmann::json::parse(in);
+  const Packed packed = Pack(facts["ids"], facts["document_starts"], facts["target_mask"]);
+  ASSERT_EQ(packed.counted(), facts["targets"].get<int64_t>());
+  train::LossWeights weights;
+  weights.balance = facts["lambdas"]["balance"];
+  weights.entropy = facts["lambdas"]["entropy"];
+  weights.polarise = facts["lambdas"]["polarise"];
+  const train::Losses losses = Run(packed, weights);
+  const nlohmann::json& expected = facts["losses"];
+  EXPECT_NEAR(losses.lm, expected["lm"], 1e-4);
+  EXPECT_NEAR(losses.balance, expected["balance"], 1e-5);
+  EXPECT_NEAR(losses.entropy, expected["entropy"], 1e-5);
+  EXPECT_NEAR(losses.polarise, expected["polarise"], 1e-5);
+  EXPECT_NEAR(losses.total, facts["total"], 1e-4);
+
+  const Golden golden(Folder() / "gradients.safetensors");
+  size_t compared = 0;
+  for (const auto& [name, ours] : ReadGradients()) {
+    ASSERT_TRUE(golden.Has(name)) << name;
+    const std::vector<float> theirs = golden.Get<float>(name);
+    ASSERT_EQ(ours.size(), theirs.size()) << name;
+    std::vector<float> difference(ours.size());
+    for (size_t i = 0; i < ours.size(); ++i) difference[i] = ours[i] - theirs[i];
+    EXPECT_LE(Norm(difference), 1e-3 * Norm(theirs)) << name;
+    ++compared;
+  }
+  EXPECT_EQ(compared, golden.Names().size());
+
+  weights.per_channel = true;
+  EXPECT_NEAR(Run(packed, weights).balance, expected["balance_per_channel"], 1e-5);
+}
+
+std::string NameOf(const testing::TestParamInfo<std::string>& of) {
+  std::string name = of.param;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TorchGradient,
+                         testing::Values("fusiontree/base", "fusiontree/serial_token_rms_post",
+                                         "fusiontree/srte_factorized_per_layer_ssm_norm",
+                                         "fusiontree/layer_types"),
+                         NameOf);
+
+// Central differences of the oracle's loss along one direction a tensor.
+class OracleGradient : public Gradient {
+ protected:
+  double Loss(const Tensors& weights, const Packed& packed, const train::LossWeights& w) {
+    auto opened = checkpoint::Checkpoint::Open(Write(weights).string());
+    EXPECT_TRUE(opened.ok()) << opened.status().message();
+    auto oracle = verify::Oracle::Open(&*opened, 1);
+    EXPECT_TRUE(oracle.ok()) << oracle.status().message();
+    double lm = 0.0, gates = 0.0, gated = 0.0;
+    const auto sink = [&](const verify::OracleStep& step) {
+      const verify::Rows& x = step.truth;
+      if (step.op == "gate") {
+        double mean = 0.0, entropy = 0.0, polarise = 0.0;
+        for (const double g : x.values) {
+          mean += g;
+          entropy += g * std::log(g) + (1.0 - g) * std::log(1.0 - g);
+          polarise += g * (1.0 - g);
+        }
+        const double n = static_cast<double>(x.values.size()), low = w.gate_target - w.gate_margin,
+                     high = w.gate_target + w.gate_margin;
+        gates += w.balance * (std::max(0.0, low - mean / n) + std::max(0.0, mean / n - high)) +
+                 w.entropy * entropy / n + w.polarise * polarise / n;
+        gated += 1.0;
+      }
+      if (step.op != "logits") return base::OkStatus();
+      for (int64_t t = 0; t < x.rows; ++t) {
+        const int32_t target = packed.targets[static_cast<size_t>(t)];
+        if (target < 0) continue;
+        const double* row = x.row(t);
+        double sum = 0.0;
+        for (int64_t i = 0; i < x.columns; ++i) sum += std::exp(row[i] - row[target]);
+        lm += std::log(sum) / static_cast<double>(packed.counted());
+      }
+      return base::OkStatus();
+    };
+    const base::Status status = (*oracle)->Walk(packed.documents, nullptr, {}, sink);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return lm + (gated > 0.0 ? gates / gated : 0.0);
+  }
+};
+
+TEST_P(OracleGradient, IsTheSlopeOfTheLossAlongEachTensor) {
+  ASSERT_NO_FATAL_FAILURE(Open(Folder()));
+  const Tensors original = ReadWeights();
+  ASSERT_NO_FATAL_FAILURE(Load(Write(original)));
+  const int32_t vocabulary = static_cast<int32_t>(model_->config().vocab_size);
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 23; ++i) ids.push_back((i * 17 + i * i * 3 + 5) % vocabulary);
+  std::vector<int> mask(ids.size(), 1);
+  mask[3] = mask[15] = 0;
+  const Packed packed = Pack(ids, {0, 14, 15}, mask);
+  train::LossWeights w;
+  w.balance = 0.3;
+  w.entropy = 0.2;
+  w.polarise = 0.1;
+  Run(packed, w);
+  const Tensors gradients = ReadGradients();
+  EXPECT_EQ(gradients.size(), original.size());
+  for (const auto& [name, gradient] : gradients) {
+    // A direction in which the loss surely changes, but not the gradient's own.
+    const std::vector<float>& at = original.at(name);
+    const double size = std::max(Norm(at) / std::sqrt(static_cast<double>(at.size())), 1e-2),
+                 steepest = Norm(gradient) / std::sqrt(static_cast<double>(at.size()));
+    Tensors up = original, down = original;
+    double expected = 0.0, scale = 0.0;
+    for (size_t i = 0; i < at.size(); ++i) {
+      const double wave = std::sin(static_cast<double>(i * 7 + name.size())),
+                   own = steepest > 0.0 ? gradient[i] / steepest : 0.0;
+      const float step = static_cast<float>(3e-6 * size * (0.7 * wave + own));
+      float& high = up.at(name)[i] = at[i] + step;
+      float& low = down.at(name)[i] = at[i] - step;
+      const double moved = static_cast<double>(high) - static_cast<double>(low);
+      expected += gradient[i] * moved;
+      scale += std::fabs(gradient[i] * moved);
+    }
+    const double slope = Loss(up, packed, w) - Loss(down, packed, w);
+    EXPECT_GT(scale, 0.0) << name << " has no gradient";
+    EXPECT_NEAR(slope, expected, 2e-3 * scale) << name;
+  }
+}
+
+std::vector<std::string> Configurations() {
+  std::vector<std::string> names;
+  for (const char* family : {"fusiontree", "mamba", "parity"})
+    for (const auto& entry : fs::directory_iterator(kTestdata / family))
+      if (entry.is_directory()) names.push_back(std::string(family) + "/" + entry.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(All, OracleGradient, testing::ValuesIn(Configurations()), NameOf);
+
+}  // namespace
+}  // namespace fusiontree
