@@ -1,5 +1,6 @@
 // The kernels of the state-space mixer at D = 1024, N = 16 on one thread, beside the fp32 FMA peak of that
-// thread: scan and convolution in pieces of 64 rows, their decode step for 16 sequences, the functions of R6.
+// thread: scan and convolution in pieces of 64 rows, their decode step for 16 sequences, the functions of R6;
+// and the backward of attention.
 // Processor time, the best of many turns.
 //
 //   sequence_bench [VARIANT]
@@ -59,11 +60,49 @@ struct Floats {
   }
 };
 
+// One block of 64 keys, two heads: 512 later queries that see all of it, or what a window of 64 sees.
+void AttentionBackward(const Table& table, double peak) {
+  constexpr int64_t kHeads = 2, kQueries = 512;
+  for (const int64_t d : {10, 32, 64, 80, 128}) {
+    const int64_t row = kHeads * d;
+    const Floats k(64 * d), v(64 * d), dk(64 * d), dv(64 * d), q(kQueries * row), dout(kQueries * row),
+        dq(kQueries * row), statistics(kQueries * kHeads, 1.0f), scratch(kScratchBytes / 4);
+    for (const int64_t window : {0, 64}) {
+      const int64_t queries = window ? 127 : kQueries;
+      AttentionBackwardArgs g = {};
+      g.k = k.p;
+      g.v = v.p;
+      g.kv_stride = g.dkv_stride = g.d = d;
+      g.keys = 64;
+      g.q = q.p;
+      g.dout = dout.p;
+      g.q_stride = g.dout_stride = g.dq_stride = row;
+      g.max = g.inverse_sum = g.dot = statistics.p;
+      g.statistics_stride = g.heads = kHeads;
+      g.queries = queries;
+      g.first_position = window ? 0 : 64;
+      g.window = window;
+      g.scale = 0.1f;
+      g.dq = dq.p;
+      g.dk = dk.p;
+      g.dv = dv.p;
+      g.scratch = scratch.p;
+      const double t = Best([&] { table.backward->attention(&g); }),
+                   pairs = static_cast<double>(window ? 64 * 64 : queries * 64) * kHeads;
+      std::printf("attention backward, d %3ld, %s: %5.3f us a query and head, %.2f of the fma peak\n",
+                  static_cast<long>(d), window ? "window 64" : "all seen ",
+                  t * 1e6 / static_cast<double>((window ? 64 : queries) * kHeads),
+                  pairs * 5 * static_cast<double>(d) / peak / t);
+    }
+  }
+}
+
 constexpr int64_t kD = 1024, kN = 16, kRows = 64;
 
 void Run(const Table& table) {
   const double peak = FmaPeak();
   std::printf("fma peak %.1f G multiply-adds/s (eight lanes)\n", peak * 1e-9);
+  AttentionBackward(table, peak);
   const Floats x(kRows * kD), z(kRows * kD), delta(kRows * kD, 0.05f, 0.00009f), bc(kRows * 2 * kN), skip(kD),
       weight(8 * kD), out(kRows * kD), a(kN * kD, -12.0f, 0.02f);
   Floats state(kN * kD, 0.0f, 0.0f);

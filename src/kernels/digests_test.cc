@@ -268,6 +268,56 @@ std::string Backward(const Table& table) {
   return hash.Hex();
 }
 
+std::string AttentionBackward(const Table& table) {
+  Hash hash;
+  const int64_t queries = 170, heads = 2, first_position = 40, keys = 64;
+  const Bytes scratch(kScratchBytes);
+  for (const int64_t d : {10, 32, 80}) {
+    const std::vector<float> q = Values(30, queries * heads * d, 1.0f), k = Values(31, keys * d, 1.0f),
+                             v = Values(32, keys * d, 1.0f), dout = Values(33, queries * heads * d, 1.0f),
+                             out = Values(34, queries * heads * d, 0.5f),
+                             max = Values(35, queries * heads, 2.0f);
+    for (const int64_t window : {0, 50}) {
+      for (const bool round : {false, true}) {
+        std::vector<float> inverse_sum = max, dot(max.size()), dq = q, dk = k, dv = v;
+        for (float& x : inverse_sum) x = x * x;
+        for (int64_t i = 0; i < queries; ++i)
+          table.backward->attention_dots(out.data() + i * heads * d, dout.data() + i * heads * d, heads, d,
+                                         round, dot.data() + i * heads);
+        const AttentionBackwardArgs args = {k.data(),
+                                            v.data(),
+                                            d,
+                                            keys,
+                                            64,
+                                            q.data(),
+                                            dout.data(),
+                                            heads * d,
+                                            heads * d,
+                                            max.data(),
+                                            inverse_sum.data(),
+                                            dot.data(),
+                                            heads,
+                                            queries,
+                                            heads,
+                                            d,
+                                            first_position,
+                                            window,
+                                            0.25f,
+                                            round,
+                                            dq.data(),
+                                            heads * d,
+                                            dk.data(),
+                                            dv.data(),
+                                            d,
+                                            scratch.data()};
+        table.backward->attention(&args);
+        for (const std::vector<float>* of : {&dot, &dq, &dk, &dv}) hash.Add(*of);
+      }
+    }
+  }
+  return hash.Hex();
+}
+
 const std::vector<std::pair<std::string, std::function<std::string(const Table&)>>> kEntries = {
     {"matmul bf16 x bf16", [](const Table& t) { return Matmul(t, kBf16Bf16); }},
     {"matmul bf16 x fp32", [](const Table& t) { return Matmul(t, kBf16F32); }},
@@ -278,6 +328,7 @@ const std::vector<std::pair<std::string, std::function<std::string(const Table&)
     {"rows", Rows},
     {"sequence", Sequence},
     {"backward", Backward},
+    {"attention backward", AttentionBackward},
 };
 
 // Lines "entry: hash", one section a contract: "[fma]" is ref, avx2 and avx512.

@@ -10,14 +10,6 @@ namespace {
 
 inline int64_t Up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-// Round to nearest even; a NaN stays a NaN.
-inline uint16_t ToBf16(float value) {
-  const uint32_t bits = ToBits(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
-  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-inline float FromBf16(uint16_t value) { return FromBits(static_cast<uint32_t>(value) << 16); }
-inline float RoundBf16(float value) { return FromBf16(ToBf16(value)); }
 // Exact: the half's magnitude as an integer scaled by a power of two.
 inline float FromF16(uint16_t value) {
   const uint32_t sign = static_cast<uint32_t>(value & 0x8000u) << 16;

@@ -176,6 +176,63 @@ void RopeBackward(float* dx, const float* cos, const float* sin, int64_t half) {
   }
 }
 
+// Does a position of the 16 from `position` on see one of the 16 keys from `key` on?
+bool SquareSeen(int64_t position, int64_t key, int64_t window) {
+  const int64_t least = position - (key + kAttentionSquare - 1), most = position + kAttentionSquare - 1 - key;
+  return most >= 0 && (window == 0 || least < window);
+}
+
+void AttentionQuery(const AttentionBackwardArgs& a, int64_t i, int64_t h) {
+  const int64_t position = a.first_position + i, statistic = i * a.statistics_stride + h;
+  const auto in = [&](float x) { return a.round ? RoundBf16(x) : x; };
+  float q[kMaxHeadDim], dout[kMaxHeadDim], p[kKeyBlock], ds[kKeyBlock];
+  bool part[kKeyBlock];  // of the sums over keys and queries
+  for (int64_t c = 0; c < a.d; ++c) {
+    q[c] = in(a.q[i * a.q_stride + h * a.d + c]);
+    dout[c] = in(a.dout[i * a.dout_stride + h * a.d + c]);
+  }
+  for (int64_t j = 0; j < a.keys; ++j) {
+    const int64_t key = a.first_key + j, behind = position - key;
+    part[j] = SquareSeen(position / kAttentionSquare * kAttentionSquare,
+                         key / kAttentionSquare * kAttentionSquare, a.window);
+    p[j] = ds[j] = 0.0f;
+    if (behind < 0 || (a.window != 0 && behind >= a.window)) continue;
+    float score = 0.0f, dp = 0.0f;
+    for (int64_t c = 0; c < a.d; ++c) {
+      score = Fma(q[c], a.k[j * a.kv_stride + c], score);
+      dp = Fma(dout[c], a.v[j * a.kv_stride + c], dp);
+    }
+    const float e = Exp(score * a.scale - a.max[statistic]) * a.inverse_sum[statistic];
+    p[j] = in(e);
+    ds[j] = in((e * (dp - a.dot[statistic])) * a.scale);
+  }
+  for (int64_t j = 0; j < a.keys; ++j) {
+    if (!part[j]) continue;
+    for (int64_t c = 0; c < a.d; ++c) {
+      float& dq = a.dq[i * a.dq_stride + h * a.d + c];
+      float &dk = a.dk[j * a.dkv_stride + c], &dv = a.dv[j * a.dkv_stride + c];
+      dq = Fma(ds[j], a.k[j * a.kv_stride + c], dq);
+      dk = Fma(ds[j], q[c], dk);
+      dv = Fma(p[j], dout[c], dv);
+    }
+  }
+}
+void AttentionBackward(const AttentionBackwardArgs* args) {
+  for (int64_t h = 0; h < args->heads; ++h)
+    for (int64_t i = 0; i < args->queries; ++i) AttentionQuery(*args, i, h);
+}
+
+void AttentionDots(const float* out, const float* dout, int64_t heads, int64_t d, bool round, float* dots) {
+  for (int64_t h = 0; h < heads; ++h) {
+    float lanes[16] = {};
+    for (int64_t i = 0; i < d; ++i) {
+      const float x = round ? RoundBf16(dout[h * d + i]) : dout[h * d + i];
+      lanes[i % 16] = Fma(x, out[h * d + i], lanes[i % 16]);
+    }
+    dots[h] = LaneTree(lanes);
+  }
+}
+
 }  // namespace
 
 constinit const BackwardOps kBackward = {{Silu, Gelu, Tanh, Sigmoid, Softplus},
@@ -185,6 +242,8 @@ constinit const BackwardOps kBackward = {{Silu, Gelu, Tanh, Sigmoid, Softplus},
                                          LayerNormBackward,
                                          NormWeight,
                                          MixBackward,
-                                         RopeBackward};
+                                         RopeBackward,
+                                         AttentionBackward,
+                                         AttentionDots};
 
 }  // namespace fusiontree::kernels::ref

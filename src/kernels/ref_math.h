@@ -26,6 +26,15 @@ inline uint32_t ToBits(float value) {
 }
 inline bool Finite(float value) { return (ToBits(value) & 0x7f800000u) != 0x7f800000u; }
 
+// Round to nearest even; a NaN stays a NaN.
+inline uint16_t ToBf16(float value) {
+  const uint32_t bits = ToBits(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+inline float FromBf16(uint16_t value) { return FromBits(static_cast<uint32_t>(value) << 16); }
+inline float RoundBf16(float value) { return FromBf16(ToBf16(value)); }
+
 constexpr float kLog2E = 1.44269504f;
 constexpr float kLn2High = 0.693359375f;  // 10 bits: n * kLn2High is exact
 constexpr float kLn2Low = -2.12194440e-4f;

@@ -4,6 +4,7 @@
 #define FUSIONTREE_KERNELS_SIMD_TABLE_H_
 
 #include "kernels/simd_attention.h"
+#include "kernels/simd_attention_backward.h"
 #include "kernels/simd_backward.h"
 #include "kernels/simd_matmul.h"
 #include "kernels/simd_pack.h"
@@ -33,7 +34,9 @@ constexpr BackwardOps kBackward = {{ApplyBackward<kSilu>, ApplyBackward<kGelu>, 
                                    LayerNormBackward,
                                    NormWeight,
                                    MixBackward,
-                                   RopeBackward};
+                                   RopeBackward,
+                                   AttentionBackward,
+                                   AttentionDots};
 
 constexpr Table MakeTable(const char* name) {
   Table table = {};

@@ -55,10 +55,14 @@ struct TileArgs {
   const float* next;  // packed activations to fetch meanwhile, as many as are used
 };
 
-// Activations: kRowStride = 0: packed group [k][kRows]; else row-major with that stride in floats.
+// Activations: kRowStride = 0: packed group [k][kRows]; positive: row-major with that stride in floats;
+// negative: a transposed matrix, -kRowStride floats from k to k.
 template <typename Line, int kRows, int kHalf, int kVectors, int64_t kRowStride>
 __attribute__((noinline)) void Tile(const TileArgs& t) {
-  constexpr int64_t kStep = kRowStride == 0 ? kRows : 1, kNext = kRowStride == 0 ? 1 : kRowStride;
+  constexpr int64_t kStep = kRowStride == 0  ? kRows
+                            : kRowStride > 0 ? 1
+                                             : -kRowStride,
+                    kNext = kRowStride > 0 ? kRowStride : 1;
   V acc[kRows][kVectors];
   float* const c = t.c + 16 * kHalf;
   FT_UNROLL

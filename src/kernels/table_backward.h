@@ -78,6 +78,36 @@ struct MixBackwardArgs {
   float *dg, *dm, *da;  // none may be an input
 };
 
+// Attention: `heads` query heads of one KV head, ascending, against one key block, over all queries given.
+// Query i, at position first_position + i, sees a key as in the forward. With P = exp(score - max) *
+// inverse_sum (score as in the forward, by one fma a product; 0 where not seen, by selection):
+//   dP_j = sum_c dout_c v_jc;  dS = (P (dP - dot)) scale (0 where not seen)
+//   dv_j += sum_i P dout;  dk_j += sum_i dS q (heads, then queries, ascending);  dq_i += sum_j dS k (j
+//   ascending)
+// Every sum is one fma a term, from +0 or from what is there. The sums over i and j leave out, by selection,
+// the squares of 16 positions x 16 keys (aligned to position 0) in which no position sees a key: what a
+// call's queries are cut into leaves the same bits, and a window costs what it sees. round: q, dout, P and dS
+// are rounded to bf16 before they enter a product (P after dS is made of it).
+constexpr int64_t kAttentionSquare = 16;
+struct AttentionBackwardArgs {
+  const float *k, *v;  // [keys, kv_stride]: as the forward read them, widened
+  int64_t kv_stride;
+  int64_t keys, first_key;  // written ones, 1..64; position of key 0, a multiple of 64
+  const float *q, *dout;    // row (i, h) at + i * stride + h * d
+  int64_t q_stride, dout_stride;
+  const float *max, *inverse_sum, *dot;  // (i, h) at + i * statistics_stride + h; dot: of attention_dots
+  int64_t statistics_stride;
+  int64_t queries, heads, d;
+  int64_t first_position, window;  // window 0: sees all
+  float scale;
+  bool round;
+  float* dq;  // row (i, h) as q's; added to
+  int64_t dq_stride;
+  float *dk, *dv;  // [keys, dkv_stride], added to
+  int64_t dkv_stride;
+  void* scratch;  // kScratchBytes
+};
+
 struct BackwardOps {
   void (*apply[kFunctions])(const float* x, const float* dy, int64_t n,
                             float* dx);  // dx = dy f'(x); may be x or dy
@@ -92,6 +122,11 @@ struct BackwardOps {
   void (*mix)(const MixBackwardArgs* args);
   void (*rope)(float* dx, const float* cos, const float* sin,
                int64_t half);  // in place: the inverse rotation
+  void (*attention)(const AttentionBackwardArgs* args);
+  // One row: dots[h] = sum(dout out) of head h (at h * d) over the lanes and tree of rms_norm, one fma a
+  // term; dout rounded to bf16 first with `round`, as the products read it.
+  void (*attention_dots)(const float* out, const float* dout, int64_t heads, int64_t d, bool round,
+                         float* dots);
 };
 
 }  // namespace fusiontree::kernels
