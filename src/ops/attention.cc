@@ -42,8 +42,8 @@ struct Work {
   const float* q;
   int64_t q_stride;
   int64_t acc_stride;
-  float scale;
   const kernels::Table& table;
+  AttentionStatistics statistics;
 
   void Split(const Tile& tile, int64_t split, const State& state, void* scratch) const {
     kernels::AttentionArgs args;
@@ -58,7 +58,7 @@ struct Work {
     args.d = shape.head_dim;
     args.first_position = tile.span->first_position + tile.first_query;
     args.window = shape.window;
-    args.scale = scale;
+    args.scale = shape.scale();
     args.max = state.max;
     args.sum = state.sum;
     args.acc = state.acc;
@@ -75,6 +75,13 @@ struct Work {
         tile.queries, tile.heads, shape.head_dim, acc_stride, state.sum, state.acc,
         out + (tile.span->first_row + tile.first_query) * out_stride + tile.first_head * shape.head_dim,
         out_stride);
+    if (statistics.max == nullptr) return;
+    for (int64_t r = 0; r < tile.queries * tile.heads; ++r) {
+      const int64_t row = tile.span->first_row + tile.first_query + r / tile.heads;
+      const int64_t at = row * shape.heads + tile.first_head + r % tile.heads;
+      statistics.max[at] = state.max[r];
+      statistics.inverse_sum[at] = 1.0f / state.sum[r];
+    }
   }
 };
 
@@ -87,9 +94,9 @@ std::vector<Tile> MakeTiles(const AttentionShape& shape, const std::vector<KvSpa
       int64_t first_key = shape.window > 0 ? std::max<int64_t>(0, position - shape.window + 1) : 0;
       first_key = first_key / kernels::kSplitKeys * kernels::kSplitKeys;
       for (int64_t kv = 0; kv < shape.kv_heads; ++kv) {
-        const int64_t first = std::max<int64_t>(0, kv * shape.group - shape.first_query);
-        const int64_t end = std::min(shape.heads, (kv + 1) * shape.group - shape.first_query);
-        tiles.push_back({&span, kv, first, end - first, query, queries, first_key, position + queries});
+        const base::Range heads = shape.HeadsOf(kv);
+        tiles.push_back(
+            {&span, kv, heads.begin, heads.end - heads.begin, query, queries, first_key, position + queries});
       }
     }
   }
@@ -155,12 +162,12 @@ void WriteKv(Context& context, const AttentionShape& shape, const std::vector<Kv
 }
 
 void Attention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans,
-               const float* q, int64_t q_stride, float* out, int64_t out_stride) {
+               const float* q, int64_t q_stride, float* out, int64_t out_stride,
+               const AttentionStatistics& statistics) {
   const int64_t acc_stride = PaddedColumns(shape.head_dim);
   FT_CHECK(shape.group <= kernels::kAttentionRows && shape.head_dim <= kernels::kMaxHeadDim);
   FT_CHECK(2 * StateFloats(acc_stride) * sizeof(float) <= kOpScratchBytes);
-  const float scale = static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(shape.head_dim)));
-  const Work work{shape, q, q_stride, acc_stride, scale, context.kernels()};
+  const Work work{shape, q, q_stride, acc_stride, context.kernels(), statistics};
   const std::vector<Tile> tiles = MakeTiles(shape, spans);
   const int64_t count = static_cast<int64_t>(tiles.size());
   std::vector<int64_t> first_split(tiles.size() + 1, 0);
