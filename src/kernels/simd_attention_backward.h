@@ -151,10 +151,31 @@ struct AttendBackward {
 
   // Slots [lo, hi) of the tile at position `base` are queries of this call. The others are computed along
   // where a stripe has both, in their own rows, which nobody reads.
+  struct Slots {
+    int64_t head, base, lo, hi;
+  };
+  FT_INLINE Slots SlotsAt(int64_t head, int64_t base, Range positions) const {
+    return {head, base, positions.begin > base ? positions.begin - base : 0,
+            positions.end - base < kKeyBlock ? positions.end - base : kKeyBlock};
+  }
+  // Rows are far apart, and no processor guesses where the next ones are: they are fetched a few at a time.
+  FT_INLINE void FetchAhead(const Slots& next, int64_t slot) const {
+    constexpr int64_t kRows = kWidth / kStripes;  // of 64, in as many turns as a tile's scores have
+    for (int64_t r = slot; r < slot + kRows && r < next.hi; ++r) {
+      if (r < next.lo) continue;
+      const int64_t row = next.base + r - a.first_position, column = next.head * a.d;
+      for (int64_t i = column; i < column + a.d; i += 16) {
+        _mm_prefetch(reinterpret_cast<const char*>(a.q + row * a.q_stride + i), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(a.dout + row * a.dout_stride + i), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(a.dq + row * a.dq_stride + i), _MM_HINT_T0);
+      }
+    }
+  }
   template <bool kRound>
-  FT_INLINE void Queries(int64_t head, int64_t base, int64_t lo, int64_t hi) const {
-    const int64_t ahead = base - a.first_key, first = base + lo - a.first_position, width = Width();
-    const int64_t column = head * a.d, at = lo * kQueryStride;
+  FT_INLINE void Queries(const Slots& now, const Slots& next) const {
+    const int64_t lo = now.lo, hi = now.hi, ahead = now.base - a.first_key,
+                  first = now.base + lo - a.first_position;
+    const int64_t width = Width(), column = now.head * a.d, at = lo * kQueryStride;
     Fetch<kRound>(a.q + first * a.q_stride + column, a.q_stride, hi - lo, s.q + at);
     Fetch<kRound>(a.dout + first * a.dout_stride + column, a.dout_stride, hi - lo, s.dout + at);
     Fetch<false>(a.dq + first * a.dq_stride + column, a.dq_stride, hi - lo, s.dq + at);
@@ -163,6 +184,7 @@ struct AttendBackward {
     for (int64_t i = stripe_begin; i < stripe_end; ++i) keys[i] = KeysOf(ahead, i);
     for (int64_t j = 0; j < a.keys; j += kWidth) {
       for (int64_t i = stripe_begin; i < stripe_end; ++i) {
+        FetchAhead(next, (j / kWidth * kStripes + i) * kWidth / kStripes);
         if (keys[i].begin >= j + kWidth || keys[i].end <= j) continue;
         const int64_t from = i * kStripe * kQueryStride, to = i * kStripe * kScoreStride + j;
         Stripe<kScoreStride, kQueryStride>(s.q + from, s.kt + j, a.d, kFromZero, s.p + to, kScoreStride);
@@ -170,7 +192,8 @@ struct AttendBackward {
       }
     }
     for (int64_t slot = lo; slot < hi; ++slot)
-      Row<kRound>(slot, ahead + slot, keys[slot / kStripe], (first + slot - lo) * a.statistics_stride + head);
+      Row<kRound>(slot, ahead + slot, keys[slot / kStripe],
+                  (first + slot - lo) * a.statistics_stride + now.head);
     for (int64_t c = 0; c < width; c += kWidth) {
       for (int64_t i = stripe_begin; i < stripe_end; ++i) {
         const int64_t begin = keys[i].begin, end = keys[i].end < a.keys ? keys[i].end : a.keys;
@@ -198,21 +221,22 @@ struct AttendBackward {
   template <bool kRound>
   void Run() const {
     // Positions of the call that may see a key of the block.
-    int64_t begin = a.first_position > a.first_key ? a.first_position : a.first_key,
-            end = a.first_position + a.queries;
-    if (a.window != 0 && end > a.first_key + kKeyBlock - 1 + a.window)
-      end = a.first_key + kKeyBlock - 1 + a.window;
-    if (begin >= end) return;
+    Range seeing = {a.first_position > a.first_key ? a.first_position : a.first_key,
+                    a.first_position + a.queries};
+    if (a.window != 0 && seeing.end > a.first_key + kKeyBlock - 1 + a.window)
+      seeing.end = a.first_key + kKeyBlock - 1 + a.window;
+    if (seeing.begin >= seeing.end) return;
     Fetch<false>(a.k, a.kv_stride, a.keys, s.k);
     Fetch<false>(a.dk, a.dkv_stride, a.keys, s.dk);
     Fetch<false>(a.dv, a.dkv_stride, a.keys, s.dv);
     Turn(a.k, a.kv_stride, s.kt);
     Turn(a.v, a.kv_stride, s.vt);
-    for (int64_t head = 0; head < a.heads; ++head) {
-      for (int64_t base = begin / kKeyBlock * kKeyBlock; base < end; base += kKeyBlock) {
-        Queries<kRound>(head, base, begin > base ? begin - base : 0,
-                        end - base < kKeyBlock ? end - base : kKeyBlock);
-      }
+    const int64_t first_base = seeing.begin / kKeyBlock * kKeyBlock;
+    for (Slots now = SlotsAt(0, first_base, seeing), next; now.head < a.heads; now = next) {
+      const bool last = now.base + kKeyBlock >= seeing.end;
+      next =
+          last ? SlotsAt(now.head + 1, first_base, seeing) : SlotsAt(now.head, now.base + kKeyBlock, seeing);
+      Queries<kRound>(now, next.head < a.heads ? next : now);
     }
     Give(s.dk, a.keys, a.dk, a.dkv_stride);
     Give(s.dv, a.keys, a.dv, a.dkv_stride);
