@@ -40,8 +40,8 @@ void RunAttention(ops::Context& context, const AttentionWeights& w, const ops::R
   for (const HeadSet& set : w.sets) {
     const std::vector<ops::KvSpan> spans =
         SpansOfLayer(batch, set.place, set.shape.kv_heads, set.shape.window);
-    ops::WriteKv(context, set.shape, spans, k + kv_column, v + kv_column, width);
-    ops::Attention(context, set.shape, spans, q + q_column, width, out + q_column, out_stride);
+    ops::SelfAttention(context, set.shape, spans, q + q_column, k + kv_column, v + kv_column, width,
+                       out + q_column, out_stride);
     q_column += set.shape.heads * d;
     kv_column += set.shape.kv_heads * d;
   }

@@ -216,4 +216,21 @@ void Attention(Context& context, const AttentionShape& shape, const std::vector<
   });
 }
 
+void SelfAttention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans,
+                   const float* q, const float* k, const float* v, int64_t stride, float* out,
+                   int64_t out_stride) {
+  WriteKv(context, shape, spans, k, v, stride);
+  AttentionStatistics statistics;
+  if (Tape* tape = context.tape()) {
+    int64_t rows = 0;
+    for (const KvSpan& span : spans) rows = std::max(rows, span.first_row + span.count);
+    statistics = {context.TakeConstant(rows * shape.heads), context.TakeConstant(rows * shape.heads)};
+    tape->Record(out, [&context, tape, shape, spans, q, k, v, stride, statistics, out, out_stride] {
+      AttentionBackward(context, shape, spans, q, stride, statistics, out, out_stride, tape->Gradient(out),
+                        out_stride, tape->Gradient(q), stride, tape->Gradient(k), tape->Gradient(v), stride);
+    });
+  }
+  Attention(context, shape, spans, q, stride, out, out_stride, statistics);
+}
+
 }  // namespace fusiontree::ops

@@ -87,6 +87,11 @@ void AttentionBackward(Context& context, const AttentionShape& shape, const std:
                        const float* out, int64_t out_stride, const float* dout, int64_t dout_stride,
                        float* dq, int64_t dq_stride, float* dk, float* dv, int64_t kv_stride);
 
+// WriteKv and Attention of the rows' own q, k and v, [T, stride] each, rotated.
+void SelfAttention(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans,
+                   const float* q, const float* k, const float* v, int64_t stride, float* out,
+                   int64_t out_stride);
+
 }  // namespace fusiontree::ops
 
 #endif  // FUSIONTREE_OPS_ATTENTION_H_

@@ -93,14 +93,14 @@ void AttentionBackward(Context& context, const AttentionShape& shape, const std:
                        const float* out, int64_t out_stride, const float* dout, int64_t dout_stride,
                        float* dq, int64_t dq_stride, float* dk, float* dv, int64_t kv_stride) {
   FT_CHECK(shape.head_dim <= kernels::kMaxHeadDim && statistics.max != nullptr);
-  const tensor::Arena::Scope scope(context.arena());
+  const tensor::Arena::Scope scope(context.scratch());
   const kernels::Table& table = context.kernels();
   const bool round = shape.kind == kernels::kAttentionBf16;
   const int64_t width = shape.heads * shape.head_dim;
   int64_t rows = 0;
   for (const KvSpan& span : spans) rows = std::max(rows, span.first_row + span.count);
 
-  float* dots = context.arena().TakeArray<float>(rows * shape.heads);
+  float* dots = context.scratch().TakeArray<float>(rows * shape.heads);
   context.For(rows, 1, kCheapRows, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r)
       table.backward->attention_dots(out + r * out_stride, dout + r * dout_stride, shape.heads,
@@ -121,7 +121,7 @@ void AttentionBackward(Context& context, const AttentionShape& shape, const std:
       if (!first) {
         unit.begin = std::max(begin, key);
         if (shape.window > 0) unit.end = std::min(end, split_end - 1 + shape.window);
-        unit.dq = context.arena().TakeArray<float>((unit.end - unit.begin) * width);
+        unit.dq = context.scratch().TakeArray<float>((unit.end - unit.begin) * width);
         unit.dq_stride = width;
         parts.push_back({span.first_row + unit.begin - begin, unit.end - unit.begin, unit.dq});
       }

@@ -113,6 +113,11 @@ base::Result<Losses> RunSlot(ops::Context& context, models::Model* model, const 
   FT_CHECK(model->trainable() != nullptr && slot.targets.size() == slot.batch.ids.size());
   FT_CHECK(step.tokens >= slot.batch.rows() && step.tokens > 0);
   if (step.targets == 0) return base::BadInput("the step has no token to predict");
+  const int64_t longest = model->config().max_positions;
+  for (const cache::Span& span : slot.batch.spans)
+    if (span.first_position + span.count > longest)
+      return base::BadInput("a document reaches position {}, but the model has {}",
+                            span.first_position + span.count - 1, longest);
   const int64_t rows = slot.batch.rows();
   std::vector<float> hidden(static_cast<size_t>(rows * model->hidden_stride()));
   std::vector<uint8_t> row_ok(static_cast<size_t>(rows));
