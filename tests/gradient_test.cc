@@ -100,7 +100,8 @@ class Gradient : public testing::TestWithParam<std::string> {
     }
     slot.targets = packed.targets;
     model_->trainable()->ZeroGradients(context);
-    auto losses = train::RunSlot(context, model_.get(), slot, {packed.counted(), slot.batch.rows()}, weights);
+    auto losses =
+        train::Objective(&context, model_.get()).Run(slot, {packed.counted(), slot.batch.rows()}, weights);
     EXPECT_TRUE(losses.ok()) << losses.status().message();
     return losses.ok() ? *losses : train::Losses();
   }

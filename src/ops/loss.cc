@@ -98,6 +98,7 @@ GateTerms GateLosses(Context& context, const Gates& gates, const GateWeights& w,
     double sum = 0.0, entropy = 0.0, polarise = 0.0;
   };
   std::vector<Row> rows(static_cast<size_t>(m));
+  const bool with_entropy = w.entropy != 0.0 || w.measure_entropy;
   context.For(m, 1, 8, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r) {
       Row& row = rows[static_cast<size_t>(r)];
@@ -105,7 +106,7 @@ GateTerms GateLosses(Context& context, const Gates& gates, const GateWeights& w,
         const double g = static_cast<double>(gates.values[r * gates.stride + i]);
         row.sum += g;
         row.polarise += g * (1.0 - g);
-        row.entropy -= BinaryEntropy(g);
+        if (with_entropy) row.entropy -= BinaryEntropy(g);
       }
     }
   });

@@ -39,6 +39,7 @@ struct GateTerms {
 struct GateWeights {
   double low = 0.4, high = 0.6;
   bool per_channel = false;
+  bool measure_entropy = false;  // also where its factor is 0; else that term is left 0: it costs logarithms
   double balance = 0.0, entropy = 0.0, polarise = 0.0;  // each term's factor in the gradient
 };
 // dgate (null: values only), with the stride of the gates, is added to.

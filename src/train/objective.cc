@@ -32,6 +32,7 @@ class Recording {
     context.set_probe(probe);
   }
   ~Recording() {
+    context_.tape()->Clear();
     context_.set_tape(nullptr);
     context_.set_probe(probe_);
   }
@@ -49,43 +50,6 @@ base::Status RequireFinite(const std::vector<uint8_t>& ok, const char* where) {
   return base::OkStatus();
 }
 
-base::Status RunHead(ops::Context& context, models::Model* model, const Slot& slot, const StepTotals& step,
-                     const LossWeights& weights, const Teacher& teacher, const float* hidden,
-                     Losses* losses) {
-  std::vector<int64_t> rows;
-  for (size_t t = 0; t < slot.targets.size(); ++t)
-    if (slot.targets[t] >= 0) rows.push_back(static_cast<int64_t>(t));
-  losses->targets = static_cast<int64_t>(rows.size());
-  const int64_t stride = model->logits_stride(), vocabulary = model->config().vocab_size;
-  const size_t most = std::min<size_t>(kLossRows, rows.size());
-  std::vector<float> logits(most * static_cast<size_t>(stride)), dlogits(logits.size()), taught;
-  std::vector<double> loss(most);
-  const double divisor = static_cast<double>(step.targets);
-  for (size_t first = 0; first < rows.size(); first += most) {
-    const int64_t count = static_cast<int64_t>(std::min(most, rows.size() - first));
-    std::vector<int32_t> targets;
-    for (int64_t i = 0; i < count; ++i)
-      targets.push_back(slot.targets[static_cast<size_t>(rows[first + static_cast<size_t>(i)])]);
-    std::vector<uint8_t> ok(static_cast<size_t>(count), 1);
-    model->Head(context, hidden, rows.data() + first, count, logits.data());
-    const ops::Logits student{logits.data(), stride, count, vocabulary};
-    ops::CrossEntropy(context, student, targets.data(), static_cast<float>(1.0 / divisor), loss.data(),
-                      dlogits.data(), ok.data());
-    for (int64_t i = 0; i < count; ++i) losses->lm += loss[static_cast<size_t>(i)] / divisor;
-    if (teacher.model != nullptr) {
-      taught.resize(logits.size());
-      teacher.model->Head(context, teacher.hidden, rows.data() + first, count, taught.data());
-      ops::Distill(context, student, {taught.data(), stride, count, vocabulary},
-                   static_cast<float>(weights.temperature), static_cast<float>(weights.distill / divisor),
-                   loss.data(), dlogits.data(), ok.data());
-      for (int64_t i = 0; i < count; ++i) losses->distill += loss[static_cast<size_t>(i)] / divisor;
-    }
-    FT_RETURN_IF_ERROR(RequireFinite(ok, "a logit"));
-    model->trainable()->HeadBackward(context, hidden, rows.data() + first, count, dlogits.data());
-  }
-  return base::OkStatus();
-}
-
 void RunGates(ops::Context& context, const std::vector<ops::Gates>& gates, double share,
               const LossWeights& weights, Losses* losses) {
   if (gates.empty()) return;
@@ -93,6 +57,7 @@ void RunGates(ops::Context& context, const std::vector<ops::Gates>& gates, doubl
   const ops::GateWeights of_layer{.low = weights.gate_target - weights.gate_margin,
                                   .high = weights.gate_target + weights.gate_margin,
                                   .per_channel = weights.per_channel,
+                                  .measure_entropy = weights.measure_entropy,
                                   .balance = weights.balance * part,
                                   .entropy = weights.entropy * part,
                                   .polarise = weights.polarise * part};
@@ -108,29 +73,69 @@ void RunGates(ops::Context& context, const std::vector<ops::Gates>& gates, doubl
 
 }  // namespace
 
-base::Result<Losses> RunSlot(ops::Context& context, models::Model* model, const Slot& slot,
-                             const StepTotals& step, const LossWeights& weights, const Teacher& teacher) {
-  FT_CHECK(model->trainable() != nullptr && slot.targets.size() == slot.batch.ids.size());
+Objective::Objective(ops::Context* context, models::Model* model) : context_(*context), model_(*model) {
+  FT_CHECK(model->trainable() != nullptr);
+}
+
+base::Status Objective::RunHead(const Slot& slot, const StepTotals& step, const LossWeights& weights,
+                                const Teacher& teacher, Losses* losses) {
+  std::vector<int64_t> rows;
+  for (size_t t = 0; t < slot.targets.size(); ++t)
+    if (slot.targets[t] >= 0) rows.push_back(static_cast<int64_t>(t));
+  losses->targets = static_cast<int64_t>(rows.size());
+  const int64_t stride = model_.logits_stride(), vocabulary = model_.config().vocab_size;
+  const size_t most = std::min<size_t>(kLossRows, rows.size());
+  logits_.resize(std::max(logits_.size(), most * static_cast<size_t>(stride)));
+  dlogits_.resize(logits_.size());
+  std::vector<double> loss(most);
+  const double divisor = static_cast<double>(step.targets);
+  for (size_t first = 0; first < rows.size(); first += most) {
+    const int64_t count = static_cast<int64_t>(std::min(most, rows.size() - first));
+    std::vector<int32_t> targets;
+    for (int64_t i = 0; i < count; ++i)
+      targets.push_back(slot.targets[static_cast<size_t>(rows[first + static_cast<size_t>(i)])]);
+    std::vector<uint8_t> ok(static_cast<size_t>(count), 1);
+    model_.Head(context_, hidden_.data(), rows.data() + first, count, logits_.data());
+    const ops::Logits student{logits_.data(), stride, count, vocabulary};
+    ops::CrossEntropy(context_, student, targets.data(), static_cast<float>(1.0 / divisor), loss.data(),
+                      dlogits_.data(), ok.data());
+    for (int64_t i = 0; i < count; ++i) losses->lm += loss[static_cast<size_t>(i)] / divisor;
+    if (teacher.model != nullptr) {
+      taught_.resize(logits_.size());
+      teacher.model->Head(context_, teacher.hidden, rows.data() + first, count, taught_.data());
+      ops::Distill(context_, student, {taught_.data(), stride, count, vocabulary},
+                   static_cast<float>(weights.temperature), static_cast<float>(weights.distill / divisor),
+                   loss.data(), dlogits_.data(), ok.data());
+      for (int64_t i = 0; i < count; ++i) losses->distill += loss[static_cast<size_t>(i)] / divisor;
+    }
+    FT_RETURN_IF_ERROR(RequireFinite(ok, "a logit"));
+    model_.trainable()->HeadBackward(context_, hidden_.data(), rows.data() + first, count, dlogits_.data());
+  }
+  return base::OkStatus();
+}
+
+base::Result<Losses> Objective::Run(const Slot& slot, const StepTotals& step, const LossWeights& weights,
+                                    const Teacher& teacher) {
+  FT_CHECK(slot.targets.size() == slot.batch.ids.size());
   FT_CHECK(step.tokens >= slot.batch.rows() && step.tokens > 0);
   if (step.targets == 0) return base::BadInput("the step has no token to predict");
-  const int64_t longest = model->config().max_positions;
+  const int64_t longest = model_.config().max_positions;
   for (const cache::Span& span : slot.batch.spans)
     if (span.first_position + span.count > longest)
       return base::BadInput("a document reaches position {}, but the model has {}",
                             span.first_position + span.count - 1, longest);
   const int64_t rows = slot.batch.rows();
-  std::vector<float> hidden(static_cast<size_t>(rows * model->hidden_stride()));
+  hidden_.resize(std::max(hidden_.size(), static_cast<size_t>(rows * model_.hidden_stride())));
   std::vector<uint8_t> row_ok(static_cast<size_t>(rows));
-  ops::Tape tape;
   GateProbe probe;
-  const Recording recording(context, &tape, &probe);
-  model->Forward(context, slot.batch, hidden.data(), row_ok.data());
+  const Recording recording(context_, &tape_, &probe);
+  model_.Forward(context_, slot.batch, hidden_.data(), row_ok.data());
   FT_RETURN_IF_ERROR(RequireFinite(row_ok, "a norm"));
   Losses losses;
-  FT_RETURN_IF_ERROR(RunHead(context, model, slot, step, weights, teacher, hidden.data(), &losses));
-  RunGates(context, probe.gates(), static_cast<double>(rows) / static_cast<double>(step.tokens), weights,
+  FT_RETURN_IF_ERROR(RunHead(slot, step, weights, teacher, &losses));
+  RunGates(context_, probe.gates(), static_cast<double>(rows) / static_cast<double>(step.tokens), weights,
            &losses);
-  tape.Backward();
+  tape_.Backward();
   losses.total = losses.lm + weights.balance * losses.balance + weights.entropy * losses.entropy +
                  weights.polarise * losses.polarise + weights.distill * losses.distill;
   return losses;

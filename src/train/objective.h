@@ -11,6 +11,7 @@
 #include "cache/batch.h"
 #include "models/model.h"
 #include "ops/context.h"
+#include "ops/tape.h"
 
 namespace fusiontree::train {
 
@@ -19,8 +20,9 @@ constexpr int64_t kLossRows = 256;  // rows of logits held at a time; part of th
 struct LossWeights {
   double balance = 0.0, entropy = 0.0, polarise = 0.0, distill = 0.0;
   double gate_target = 0.5, gate_margin = 0.1;
-  bool per_channel = false;  // balance of each channel's mean
-  double temperature = 2.0;  // of distillation
+  bool per_channel = false;      // balance of each channel's mean
+  double temperature = 2.0;      // of distillation
+  bool measure_entropy = false;  // also where its factor is 0
 };
 
 struct Losses {
@@ -47,11 +49,27 @@ struct Teacher {
   const float* hidden = nullptr;
 };
 
-// Runs the slot forward and back and adds to the model's gradients. The terms are the slot's part of the
-// step's: lm and distill divided by the step's targets, the gates' by the slot's share of its tokens; summed
-// over the slots they are the step's. A value that is not finite is an error that names where.
-base::Result<Losses> RunSlot(ops::Context& context, models::Model* model, const Slot& slot,
-                             const StepTotals& step, const LossWeights& weights, const Teacher& teacher = {});
+// Runs slots of one model, and keeps their memory from one to the next.
+class Objective {
+ public:
+  // Both outlive it. The model was loaded to be trained.
+  Objective(ops::Context* context, models::Model* model);
+
+  // Runs the slot forward and back and adds to the model's gradients. The terms are the slot's part of the
+  // step's: lm and distill divided by the step's targets, the gates' by the slot's share of its tokens;
+  // summed over the slots they are the step's. A value that is not finite is an error that names where.
+  base::Result<Losses> Run(const Slot& slot, const StepTotals& step, const LossWeights& weights,
+                           const Teacher& teacher = {});
+
+ private:
+  base::Status RunHead(const Slot& slot, const StepTotals& step, const LossWeights& weights,
+                       const Teacher& teacher, Losses* losses);
+
+  ops::Context& context_;
+  models::Model& model_;
+  ops::Tape tape_;
+  std::vector<float> hidden_, logits_, dlogits_, taught_;
+};
 
 }  // namespace fusiontree::train
 
