@@ -2,10 +2,12 @@
 // cut, whatever runs beside it, wherever its state has been; and exactly the tokens that should influence a
 // token do.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "checkpoint/checkpoint.h"
@@ -330,6 +332,59 @@ TEST_P(Influence, TheMixerHearsOfEveryEarlierTokenAndOfNoLaterOne) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, Influence, testing::Values("fusiontree/attn_conv_0"));
+
+class LongDecode : public Hybrid {
+ protected:
+  static double ResidentBytes() {
+    std::ifstream in("/proc/self/statm");
+    double all = 0, resident = 0;
+    in >> all >> resident;
+    return resident * static_cast<double>(::getpagesize());
+  }
+};
+
+// Token by token: what stays in memory is the pages of heads that see everything, and nothing else.
+TEST_P(LongDecode, HoldsWhatGlobalHeadsSee) {
+  ASSERT_NO_FATAL_FAILURE(Load(models::ComputeType::kF32));
+  const cache::CacheLayout& layout = model_->cache_layout();
+  int64_t global = -1;
+  for (size_t g = 0; g < layout.groups.size(); ++g)
+    if (layout.groups[g].window == 0) global = static_cast<int64_t>(g);
+  // Of global heads time grows with the square.
+  const int64_t first = 4000, tokens = global < 0 ? 100000 : 16000;
+  base::ThreadPool alone(1);
+  ops::Context context{&alone, BestTable()};
+  cache::BlockPool pool(layout, size_t{1} << 30);
+  auto sequence = model_->NewSequence(&pool);
+  std::vector<float> hidden(static_cast<size_t>(model_->hidden_stride()));
+  double live = 0, resident = 0;
+  for (int64_t t = 0; t < tokens; ++t) {
+    if (t == first) {
+      live = static_cast<double>(pool.bytes_live());
+      resident = ResidentBytes();
+    }
+    const int32_t id = static_cast<int32_t>((t * 17 + t * t * 3) % vocab_);
+    cache::Batch batch;
+    ASSERT_TRUE(batch.Add(sequence.get(), &id, 1).ok());
+    uint8_t ok = 0;
+    model_->Forward(context, batch, hidden.data(), &ok);
+    ASSERT_EQ(ok, 1);
+  }
+  const double grown = static_cast<double>(pool.bytes_live()) - live;
+  double expected = 0;
+  if (global >= 0)
+    expected = static_cast<double>(tokens / 64 - first / 64) *
+               static_cast<double>(layout.PageBytes(static_cast<size_t>(global)));
+  // Of a window the page that is written may have just begun.
+  double page = 0;
+  for (size_t g = 0; g < layout.groups.size(); ++g) page += static_cast<double>(layout.PageBytes(g));
+  EXPECT_NEAR(grown, expected, page);
+  EXPECT_LE(ResidentBytes() - resident, expected + (2 << 20));
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, LongDecode,
+                         testing::Values("fusiontree/no_global_heads", "fusiontree/all_mamba",
+                                         "fusiontree/base"));
 
 }  // namespace
 }  // namespace fusiontree
