@@ -80,8 +80,8 @@ void Attention(Context& context, const AttentionShape& shape, const std::vector<
 // R7, R10: a thread takes a KV head of a span, or one split (kSplitKeys) of its keys; dk and dv add over
 // query heads, then queries, ascending; dq adds keys ascending within a split, then splits ascending, each
 // split's part starting from nothing: the same bits on any number of threads. Cost: 10·d flops a visible
-// (query head, key) pair. Memory, from the arena until the return: T·heads floats, and T·heads·d for each
-// split after a span's first whose keys so many rows see.
+// (query head, key) pair. Memory, from the scratch arena until the return: T·heads floats, and T·heads·d for
+// each split after a span's first whose keys so many rows see.
 void AttentionBackward(Context& context, const AttentionShape& shape, const std::vector<KvSpan>& spans,
                        const float* q, int64_t q_stride, const AttentionStatistics& statistics,
                        const float* out, int64_t out_stride, const float* dout, int64_t dout_stride,
