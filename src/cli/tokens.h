@@ -12,7 +12,7 @@
 
 namespace fusiontree::cli {
 
-// The tokenizer of a folder or .gguf file.
+// The tokenizer of a folder, with or without a model in it, or of a .gguf file.
 base::Result<tokenizer::Tokenizer> LoadTokenizer(const std::string& model);
 // The ids as a JSON list.
 void AppendIds(const std::vector<int32_t>& ids, report::Json* json);

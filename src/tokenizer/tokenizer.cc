@@ -1,11 +1,14 @@
 #include "tokenizer/tokenizer.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <mutex>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
 #include "base/utf8.h"
+#include "checkpoint/folder.h"
 #include "tokenizer/gguf_reader.h"
 #include "tokenizer/json_reader.h"
 #include "tokenizer/parts.h"
@@ -196,20 +199,35 @@ base::Result<Tokenizer> Tokenizer::Load(const checkpoint::Checkpoint& checkpoint
     if (!tokenizer.ok()) return tokenizer.status().WithContext(checkpoint.path());
     return tokenizer;
   }
-  FT_ASSIGN_OR_RETURN(const auto json, checkpoint.ReadText("tokenizer.json"));
+  return FromFiles(checkpoint.path(), [&](const std::string& name) { return checkpoint.ReadText(name); });
+}
+
+base::Result<Tokenizer> Tokenizer::LoadFolder(const std::string& folder) {
+  return FromFiles(folder, [&](const std::string& name) -> base::Result<std::optional<std::string>> {
+    const std::string path = folder + "/" + name;
+    std::error_code error;
+    if (!std::filesystem::exists(std::filesystem::symlink_status(path, error)))
+      return std::optional<std::string>();
+    FT_ASSIGN_OR_RETURN(std::string text, checkpoint::ReadSmallFile(path, kMaxTextBytes));
+    return std::optional<std::string>(std::move(text));
+  });
+}
+
+base::Result<Tokenizer> Tokenizer::FromFiles(const std::string& folder, const FileReader& read) {
+  FT_ASSIGN_OR_RETURN(const auto json, read("tokenizer.json"));
   if (!json.has_value())
     return base::BadInput("{}: there is no tokenizer.json in this folder; give token ids instead of text",
-                          checkpoint.path());
+                          folder);
   ConfigTexts configs;
-  FT_ASSIGN_OR_RETURN(const auto config, checkpoint.ReadText("tokenizer_config.json"));
-  FT_ASSIGN_OR_RETURN(const auto special, checkpoint.ReadText("special_tokens_map.json"));
-  FT_ASSIGN_OR_RETURN(const auto jinja, checkpoint.ReadText("chat_template.jinja"));
-  FT_ASSIGN_OR_RETURN(const auto legacy, checkpoint.ReadText("chat_template.json"));
+  FT_ASSIGN_OR_RETURN(const auto config, read("tokenizer_config.json"));
+  FT_ASSIGN_OR_RETURN(const auto special, read("special_tokens_map.json"));
+  FT_ASSIGN_OR_RETURN(const auto jinja, read("chat_template.jinja"));
+  FT_ASSIGN_OR_RETURN(const auto legacy, read("chat_template.json"));
   configs.tokenizer_config = config.value_or("");
   configs.special_tokens_map = special.value_or("");
   configs.chat_template_json = legacy.value_or("");
   base::Result<Parts> parts = ReadTokenizerJson(*json, configs);
-  if (!parts.ok()) return parts.status().WithContext(checkpoint.path());
+  if (!parts.ok()) return parts.status().WithContext(folder);
   if (jinja.has_value()) parts->chat_template = *jinja;
   return Tokenizer(std::move(parts).value());
 }

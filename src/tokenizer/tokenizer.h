@@ -4,6 +4,7 @@
 #define FUSIONTREE_TOKENIZER_TOKENIZER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -33,6 +34,8 @@ class Tokenizer {
   // tokenizer.json of a folder (with tokenizer_config.json, chat_template.jinja or chat_template.json and
   // special_tokens_map.json where they are), or a GGUF file's metadata.
   static base::Result<Tokenizer> Load(const checkpoint::Checkpoint& checkpoint);
+  // The same of a folder that need not hold a model.
+  static base::Result<Tokenizer> LoadFolder(const std::string& folder);
   // The config may be empty. Everything that would change ids and is not understood is an error that names
   // it.
   static base::Result<Tokenizer> FromJson(std::string_view tokenizer_json,
@@ -74,6 +77,8 @@ class Tokenizer {
   friend class StreamDecoder;
   struct State;
   explicit Tokenizer(Parts parts);
+  using FileReader = std::function<base::Result<std::optional<std::string>>(const std::string& name)>;
+  static base::Result<Tokenizer> FromFiles(const std::string& folder, const FileReader& read);
   base::Result<std::vector<int32_t>> EncodeChecked(std::string_view text, const DataSpans& data,
                                                    bool add_special_tokens) const;
   std::unique_ptr<State> state_;
