@@ -4,7 +4,6 @@
 
 #include <cstdio>
 
-#include "cli/chat_prompt.h"
 #include "cli/command.h"
 #include "cli/conversation.h"
 #include "cli/files.h"
@@ -12,6 +11,7 @@
 #include "cli/line_input.h"
 #include "cli/text_model.h"
 #include "engine/text_stream.h"
+#include "tokenizer/chat_prompt.h"
 
 namespace fusiontree::cli {
 namespace {
@@ -107,7 +107,7 @@ class Chat : public Command {
                       const std::string& text) {
     std::vector<Message> messages = messages_;
     messages.push_back({"user", text});
-    ChatInput input;
+    tokenizer::ChatInput input;
     input.messages_json = MessagesJson(messages);
     input.add_generation_prompt = true;
     input.settings = settings_;

@@ -1,8 +1,8 @@
 // tokenizer render.
-#include "cli/chat_prompt.h"
 #include "cli/command.h"
 #include "cli/files.h"
 #include "cli/tokens.h"
+#include "tokenizer/chat_prompt.h"
 
 namespace fusiontree::cli {
 namespace {
@@ -32,7 +32,7 @@ class Render : public Command {
   }
   base::Status Run() override {
     if (!messages_) return base::BadInput("--messages FILE is missing");
-    ChatInput input;
+    tokenizer::ChatInput input;
     FT_ASSIGN_OR_RETURN(input.messages_json, ReadInput(*messages_));
     if (tools_) {
       FT_ASSIGN_OR_RETURN(input.tools_json, ReadInput(*tools_));

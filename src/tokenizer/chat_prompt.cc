@@ -1,12 +1,9 @@
-#include "cli/chat_prompt.h"
+#include "tokenizer/chat_prompt.h"
 
 #include <utility>
 
-namespace fusiontree::cli {
+namespace fusiontree::tokenizer {
 namespace {
-
-using tokenizer::TemplateValue;
-using tokenizer::TextOrigin;
 
 base::Result<TemplateValue> ListFromJson(const std::string& what, const std::string& json) {
   auto value = TemplateValue::FromJson(json, TextOrigin::kData);
@@ -28,9 +25,8 @@ base::Status CheckMessages(const TemplateValue& messages) {
 
 }  // namespace
 
-base::Result<tokenizer::RenderedPrompt> RenderChat(const tokenizer::ChatTemplate& chat_template,
-                                                   const tokenizer::Tokenizer& tokenizer,
-                                                   const ChatInput& input) {
+base::Result<RenderedPrompt> RenderChat(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+                                        const ChatInput& input, const TemplateLimits& limits) {
   TemplateValue globals = TemplateValue::Dict();
   const auto token = [&](const char* name, std::optional<int32_t> id) {
     if (id) globals.Set(name, TemplateValue::String(std::string(tokenizer.TokenText(*id))));
@@ -57,15 +53,14 @@ base::Result<tokenizer::RenderedPrompt> RenderChat(const tokenizer::ChatTemplate
     if (!value.ok()) return value.status().WithContext("--set " + setting.substr(0, equals));
     globals.Set(setting.substr(0, equals), std::move(value).value());
   }
-  return chat_template.RenderSpans(globals);
+  return chat_template.RenderSpans(globals, limits);
 }
 
-base::Result<tokenizer::ChatTemplate> LoadTemplate(const tokenizer::Tokenizer& tokenizer,
-                                                   const std::string& model) {
+base::Result<ChatTemplate> LoadTemplate(const Tokenizer& tokenizer, const std::string& model) {
   if (tokenizer.chat_template().empty())
     return base::BadInput(
         "{} has no chat template, so it is no model for conversations (generate continues a text)", model);
-  return tokenizer::ChatTemplate::Parse(tokenizer.chat_template());
+  return ChatTemplate::Parse(tokenizer.chat_template());
 }
 
-}  // namespace fusiontree::cli
+}  // namespace fusiontree::tokenizer

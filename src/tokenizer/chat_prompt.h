@@ -1,7 +1,7 @@
 // What a chat template is given, as Transformers gives it: messages, tools, add_generation_prompt, the
 // special tokens by name, and settings of the user's.
-#ifndef FUSIONTREE_CLI_CHAT_PROMPT_H_
-#define FUSIONTREE_CLI_CHAT_PROMPT_H_
+#ifndef FUSIONTREE_TOKENIZER_CHAT_PROMPT_H_
+#define FUSIONTREE_TOKENIZER_CHAT_PROMPT_H_
 
 #include <optional>
 #include <string>
@@ -11,7 +11,7 @@
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
-namespace fusiontree::cli {
+namespace fusiontree::tokenizer {
 
 struct ChatInput {
   std::string messages_json;              // a list of {"role": ..., "content": ...}
@@ -21,14 +21,12 @@ struct ChatInput {
 };
 
 // The text's spans of data are the contents of messages and tools: what users wrote.
-base::Result<tokenizer::RenderedPrompt> RenderChat(const tokenizer::ChatTemplate& chat_template,
-                                                   const tokenizer::Tokenizer& tokenizer,
-                                                   const ChatInput& input);
+base::Result<RenderedPrompt> RenderChat(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+                                        const ChatInput& input, const TemplateLimits& limits = {});
 
 // The tokenizer's own template; without one, an error that says what to do.
-base::Result<tokenizer::ChatTemplate> LoadTemplate(const tokenizer::Tokenizer& tokenizer,
-                                                   const std::string& model);
+base::Result<ChatTemplate> LoadTemplate(const Tokenizer& tokenizer, const std::string& model);
 
-}  // namespace fusiontree::cli
+}  // namespace fusiontree::tokenizer
 
-#endif  // FUSIONTREE_CLI_CHAT_PROMPT_H_
+#endif  // FUSIONTREE_TOKENIZER_CHAT_PROMPT_H_
