@@ -99,9 +99,8 @@ base::Result<Document> DocumentParser::Parse(const RawDocument& raw) const {
     const size_t bad = base::FindInvalidUtf8(raw.text);
     if (bad != std::string_view::npos)
       return BadInput(
-          "line {} is not UTF-8: byte 0x{:02X}",
-          raw.line + std::count(raw.text.begin(), raw.text.begin() + static_cast<int64_t>(bad), '\n'),
-          static_cast<uint8_t>(raw.text[bad]));
+          "byte 0x{:02X} in line {} is not UTF-8", static_cast<uint8_t>(raw.text[bad]),
+          raw.line + std::count(raw.text.begin(), raw.text.begin() + static_cast<int64_t>(bad), '\n'));
     document.text = raw.text;
     return document;
   }

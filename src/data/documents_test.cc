@@ -188,7 +188,7 @@ TEST(DocumentParser, WhatIsWrongIsSaid) {
   }
   const auto parser = DocumentParser::Make(nullptr);
   const auto text = parser->Parse({.text = "a\nb\xC0", .line = 5});
-  EXPECT_EQ(text.status().message(), "line 6 is not UTF-8: byte 0xC0");
+  EXPECT_EQ(text.status().message(), "byte 0xC0 in line 6 is not UTF-8");
 }
 
 TEST(DocumentParser, OnlyTheAssistantIsLearnt) {
@@ -294,7 +294,7 @@ TEST_F(Pipeline, InvalidLinesStopOrAreCounted) {
   EXPECT_EQ(report.skipped, 3);
   ASSERT_EQ(report.skipped_why.size(), 3u);
   EXPECT_EQ(report.skipped_why[1], Path("a.jsonl") + " line 3: \"text\" is no string");
-  EXPECT_EQ(report.skipped_why[2], Path("b.txt") + ": line 1 is not UTF-8: byte 0xFF");
+  EXPECT_EQ(report.skipped_why[2], Path("b.txt") + ": byte 0xFF in line 1 is not UTF-8");
 }
 
 }  // namespace

@@ -22,6 +22,11 @@ namespace fusiontree::tokenizer {
 struct Parts;
 class StreamDecoder;
 
+// What a folder's tokenizer is made of, where they are there; the first always is.
+inline constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json",
+                                                  "special_tokens_map.json", "chat_template.jinja",
+                                                  "chat_template.json"};
+
 struct EncodeOptions {
   bool allow_special = false;  // spellings of special tokens become those tokens; otherwise they stay text
   bool add_special_tokens = true;  // bos and what else the tokenizer puts around a text
