@@ -34,6 +34,10 @@ std::unique_ptr<Command> NewInit();
 std::unique_ptr<Command> NewEncode();
 std::unique_ptr<Command> NewDecode();
 std::unique_ptr<Command> NewRender();
+std::unique_ptr<Command> NewTokenizerTrain();
+std::unique_ptr<Command> NewDataTokenize();
+std::unique_ptr<Command> NewDataStats();
+std::unique_ptr<Command> NewDataInspect();
 std::unique_ptr<Command> NewBench();
 // What bench has the other ranks do.
 engine::RankTasks BenchRankTasks();

@@ -5,11 +5,14 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <system_error>
+#include <vector>
 
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/files.h"
+#include "cli/tokens.h"
 #include "report/units.h"
 #include "tokenizer/tokenizer.h"
 
@@ -67,13 +70,8 @@ class Init : public Command {
   }
 
  private:
-  static constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json",
-                                                    "chat_template.jinja", "generation_config.json",
-                                                    "special_tokens_map.json"};
-
   base::Status CheckTokenizer(int64_t vocab_size) const {
-    FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint from, checkpoint::Checkpoint::Open(*tokenizer_));
-    FT_ASSIGN_OR_RETURN(const tokenizer::Tokenizer tokenizer, tokenizer::Tokenizer::Load(from));
+    FT_ASSIGN_OR_RETURN(const tokenizer::Tokenizer tokenizer, LoadTokenizer(*tokenizer_));
     if (static_cast<int64_t>(tokenizer.vocab_size()) > vocab_size)
       return base::BadInput("{}: the tokenizer has {} ids, but \"vocab_size\" is {}", *tokenizer_,
                             tokenizer.vocab_size(), vocab_size);
@@ -83,7 +81,9 @@ class Init : public Command {
   }
 
   base::Status CopyTokenizer(const fs::path& folder) const {
-    for (const char* name : kTokenizerFiles) {
+    std::vector<const char*> names(std::begin(tokenizer::kTokenizerFiles), std::end(tokenizer::kTokenizerFiles));
+    names.push_back("generation_config.json");
+    for (const char* name : names) {
       const fs::path from = fs::path(*tokenizer_) / name;
       std::error_code error;
       if (!fs::exists(from, error)) continue;

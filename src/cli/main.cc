@@ -18,6 +18,10 @@ int main(int argc, char** argv) {
     commands.push_back(cli::NewEncode());
     commands.push_back(cli::NewDecode());
     commands.push_back(cli::NewRender());
+    commands.push_back(cli::NewTokenizerTrain());
+    commands.push_back(cli::NewDataTokenize());
+    commands.push_back(cli::NewDataStats());
+    commands.push_back(cli::NewDataInspect());
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     if (fusiontree::parallel::LaunchedByMpi()) return cli::RunUnderMpi(arguments, commands);
     return cli::RunProgram(arguments, commands, nullptr);

@@ -80,4 +80,10 @@ bool BpeMerger::MergeNext(int64_t min_count, std::pair<int32_t, int32_t>* merged
   return false;
 }
 
+int64_t BpeMerger::CountTokens() const {
+  int64_t tokens = 0;
+  for (const Word& word : words_) tokens += static_cast<int64_t>(word.size) * word.count;
+  return tokens;
+}
+
 }  // namespace fusiontree::tokenizer

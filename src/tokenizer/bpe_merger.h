@@ -25,6 +25,7 @@ class BpeMerger {
   // Merges the most frequent pair, of equal ones that with the lowest left, then right id; false when none
   // occurs min_count times.
   bool MergeNext(int64_t min_count, std::pair<int32_t, int32_t>* merged);
+  int64_t CountTokens() const;  // that all words are at the moment
 
  private:
   using Pair = uint64_t;  // left id << 32 | right id

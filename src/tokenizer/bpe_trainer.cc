@@ -170,6 +170,7 @@ BpeVocabulary BpeTrainer::Train(const std::function<void(double)>& progress) con
     ids.clear();
     for (const char byte : word) ids.push_back(id_of[static_cast<uint8_t>(byte)]);
     merger.AddWord(ids, count);
+    vocabulary.text_bytes += static_cast<int64_t>(word.size()) * count;
   }
   const size_t size = static_cast<size_t>(options.vocab_size);
   const double all = static_cast<double>(size - std::min(size, vocabulary.tokens.size()));
@@ -179,6 +180,7 @@ BpeVocabulary BpeTrainer::Train(const std::function<void(double)>& progress) con
     if (vocabulary.merges.size() % 64 == 0)
       progress(1 - static_cast<double>(size - vocabulary.tokens.size()) / all);
   }
+  vocabulary.text_tokens = merger.CountTokens();
   return vocabulary;
 }
 

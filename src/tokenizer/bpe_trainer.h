@@ -40,6 +40,7 @@ struct BpeTrainerOptions {
 struct BpeVocabulary {
   std::vector<std::string> tokens;  // the bytes of each id; of a special token its spelling
   std::vector<std::pair<int32_t, int32_t>> merges;
+  int64_t text_bytes = 0, text_tokens = 0;  // of the texts, and what they become
 };
 
 class BpeTrainer {

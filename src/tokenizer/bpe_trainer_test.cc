@@ -139,6 +139,14 @@ TEST(BpeTrainer, FilesAreThoseThatHuggingFaceTrains) {
     EXPECT_EQ(file["model"]["merges"], expected["merges"]) << name;
     auto tokenizer = Tokenizer::FromJson(text, "");
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+    const BpeVocabulary vocabulary = Counted(options, texts, 1).Train([](double) {});
+    int64_t tokens = 0, bytes = 0;
+    for (const std::string& plain : texts) {
+      tokens += static_cast<int64_t>(tokenizer->Encode(plain)->size());
+      bytes += static_cast<int64_t>(plain.size());
+    }
+    EXPECT_EQ(vocabulary.text_tokens, tokens);
+    EXPECT_EQ(vocabulary.text_bytes, bytes);
     for (size_t i = 0; i < texts.size(); ++i) {
       const auto ids = tokenizer->Encode(texts[i], {.allow_special = true});
       ASSERT_TRUE(ids.ok());
