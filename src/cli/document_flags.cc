@@ -9,18 +9,22 @@
 namespace fusiontree::cli {
 
 void DocumentFlags::Declare(Options& options) {
-  options.Arguments("PATHS",
-                    "files, folders (with all below them) and patterns; plain text, or .jsonl with a \"text\" or "
-                    "\"messages\" on each line; each also as .zst",
-                    &paths);
+  options.Arguments(
+      "PATHS",
+      "files, folders (with all below them) and patterns; plain text, or .jsonl with a \"text\" or "
+      "\"messages\" on each line; each also as .zst",
+      &paths);
   options.Choice("--documents", {"file", "paragraphs", "lines"},
-                 "what is a document of a plain text: the file, what stands between blank lines, or a line", &cut);
+                 "what is a document of a plain text: the file, what stands between blank lines, or a line",
+                 &cut);
   options.Text("--separator", "LINE", "documents of a plain text stand between lines that are exactly this",
                &separator);
   options.Text("--text-key", "KEY", "the key of the text in .jsonl (default text)", &text_key);
-  options.Flag("--skip-invalid", "leave invalid documents out and count them; otherwise the first one is an error",
+  options.Flag("--skip-invalid",
+               "leave invalid documents out and count them; otherwise the first one is an error",
                &skip_invalid);
-  options.Integer("--threads", "threads (default: one per processor); never changes the result", 1, 256, &threads);
+  options.Integer("--threads", "threads (default: one per processor); never changes the result", 1, 256,
+                  &threads);
 }
 
 base::Result<data::DocumentReader> DocumentFlags::Open() const {
@@ -51,7 +55,9 @@ void TellSkipped(const std::string& command, const data::PipelineReport& report)
   for (const std::string& why : report.skipped_why)
     std::fprintf(stderr, "fusiontree %s: left out: %s\n", command.c_str(), why.c_str());
   const int64_t more = report.skipped - static_cast<int64_t>(report.skipped_why.size());
-  if (more > 0) std::fprintf(stderr, "fusiontree %s: left out: %lld more\n", command.c_str(), static_cast<long long>(more));
+  if (more > 0)
+    std::fprintf(stderr, "fusiontree %s: left out: %lld more\n", command.c_str(),
+                 static_cast<long long>(more));
 }
 
 }  // namespace fusiontree::cli

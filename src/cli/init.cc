@@ -81,7 +81,8 @@ class Init : public Command {
   }
 
   base::Status CopyTokenizer(const fs::path& folder) const {
-    std::vector<const char*> names(std::begin(tokenizer::kTokenizerFiles), std::end(tokenizer::kTokenizerFiles));
+    std::vector<const char*> names(std::begin(tokenizer::kTokenizerFiles),
+                                   std::end(tokenizer::kTokenizerFiles));
     names.push_back("generation_config.json");
     for (const char* name : names) {
       const fs::path from = fs::path(*tokenizer_) / name;

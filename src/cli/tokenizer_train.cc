@@ -23,25 +23,28 @@ class TokenizerTrain : public Command {
   std::string Example() const override {
     return "  fusiontree tokenizer train texts/ --vocab-size 4096 -o tok\n"
            "  fusiontree tokenizer train 'chats/*.jsonl.zst' --vocab-size 32000 -o tok \\\n"
-           "    --special-token '<|endoftext|>' --special-token '<|im_start|>' --special-token '<|im_end|>' \\\n"
+           "    --special-token '<|endoftext|>' --special-token '<|im_start|>' --special-token '<|im_end|>' "
+           "\\\n"
            "    --chat-template chatml.jinja";
   }
 
   void Declare(Options& options) override {
     flags_.Declare(options);
     options.Text("-o,--output", "FOLDER", "the folder to make; it must be empty or not there yet", &output_);
-    options.Integer("--vocab-size", "tokens in all: special ones, the 256 bytes, merges (default 4096)", 257, 1 << 24,
-                    &vocab_size_);
-    options.Texts("--special-token", "TOKEN",
-                  "a special token, with the next id from 0; may be given several times (default <|endoftext|>)",
-                  &special_);
+    options.Integer("--vocab-size", "tokens in all: special ones, the 256 bytes, merges (default 4096)", 257,
+                    1 << 24, &vocab_size_);
+    options.Texts(
+        "--special-token", "TOKEN",
+        "a special token, with the next id from 0; may be given several times (default <|endoftext|>)",
+        &special_);
     options.Text("--eos", "TOKEN", "the special token that ends a text (default: the first)", &eos_);
     options.Text("--bos", "TOKEN", "the special token that begins a text (default: none)", &bos_);
     options.Text("--pad", "TOKEN", "the special token that fills up (default: none)", &pad_);
     options.Choice("--pattern", {"qwen2", "gpt2"}, "how text is cut into words before merging", &pattern_);
-    options.Integer("--min-count", "pairs that occur less often are not merged (default 2)", 1, int64_t{1} << 40,
-                    &min_count_);
-    options.Text("--chat-template", "FILE", "a Jinja template for conversations, kept with the tokenizer", &template_);
+    options.Integer("--min-count", "pairs that occur less often are not merged (default 2)", 1,
+                    int64_t{1} << 40, &min_count_);
+    options.Text("--chat-template", "FILE", "a Jinja template for conversations, kept with the tokenizer",
+                 &template_);
     options.Flag("--json", "what was written as JSON", &json_);
   }
 
@@ -78,8 +81,10 @@ class TokenizerTrain : public Command {
   }
 
  private:
-  base::Result<data::PipelineReport> Count(data::DocumentReader* reader, tokenizer::BpeTrainer* trainer) const {
-    FT_ASSIGN_OR_RETURN(const data::DocumentParser parser, data::DocumentParser::Make(nullptr, flags_.TextKey()));
+  base::Result<data::PipelineReport> Count(data::DocumentReader* reader,
+                                           tokenizer::BpeTrainer* trainer) const {
+    FT_ASSIGN_OR_RETURN(const data::DocumentParser parser,
+                        data::DocumentParser::Make(nullptr, flags_.TextKey()));
     base::ThreadPool pool(flags_.Threads());
     std::vector<std::string> texts(data::kBatchDocuments);
     std::vector<std::string_view> views;
@@ -104,8 +109,8 @@ class TokenizerTrain : public Command {
   std::string AsText(const tokenizer::BpeVocabulary& vocabulary, const data::PipelineReport& report) const {
     return fmt::format("wrote {}: {} tokens from {} in {} documents, {:.2f} bytes a token\n", *output_,
                        report::Grouped(static_cast<int64_t>(vocabulary.tokens.size())),
-                       report::Bytes(static_cast<double>(vocabulary.text_bytes)), report::Grouped(report.documents),
-                       BytesPerToken(vocabulary));
+                       report::Bytes(static_cast<double>(vocabulary.text_bytes)),
+                       report::Grouped(report.documents), BytesPerToken(vocabulary));
   }
 
   std::string AsJson(const tokenizer::BpeVocabulary& vocabulary, const data::PipelineReport& report) const {
