@@ -29,7 +29,7 @@ struct StreamOptions {
 // is a number of tokens from the beginning. Safe to use from many threads.
 //
 // To find a position, the lengths of all documents before it are added up once, about 0.2 us each, and kept
-// for every 64th: after a restart at a billion tokens in documents of a thousand, that is 0.2 s.
+// for every 64th: after a restart at a billion tokens in documents of a thousand, that is 0.3 s.
 class DocumentStream {
  public:
   static base::Result<DocumentStream> Make(std::vector<MixturePart> parts, const StreamOptions& options);
