@@ -21,6 +21,8 @@ class Command {
   virtual void Declare(Options& options) = 0;
   // The ranks that Run's model runs on, this being rank 0; called before Run, where there are several.
   virtual void UseRanks(parallel::Communicator*) {}
+  // Every rank runs it, not rank 0 alone; the others print nothing.
+  virtual bool OnEveryRank() const { return false; }
   // Exit code: success 0, kFailed 1, kBadInput 2, kCancelled 130 (as a shell reports Ctrl-C).
   virtual base::Status Run() = 0;
 };
@@ -31,6 +33,7 @@ std::unique_ptr<Command> NewLogits();
 std::unique_ptr<Command> NewVerify();
 std::unique_ptr<Command> NewInspect();
 std::unique_ptr<Command> NewInit();
+std::unique_ptr<Command> NewTrain();
 std::unique_ptr<Command> NewEncode();
 std::unique_ptr<Command> NewDecode();
 std::unique_ptr<Command> NewRender();

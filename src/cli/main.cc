@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
     commands.push_back(cli::NewChat());
     commands.push_back(cli::NewInspect());
     commands.push_back(cli::NewInit());
+    commands.push_back(cli::NewTrain());
     commands.push_back(cli::NewLogits());
     commands.push_back(cli::NewVerify());
     commands.push_back(cli::NewBench());

@@ -1,5 +1,7 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstdio>
 
@@ -56,6 +58,13 @@ std::string Names(const std::vector<std::unique_ptr<Command>>& commands, const s
   return names;
 }
 
+bool RunsOnEveryRank(const std::vector<std::string>& arguments,
+                     const std::vector<std::unique_ptr<Command>>& commands) {
+  for (const auto& command : commands)
+    if (!arguments.empty() && command->Name() == arguments[0]) return command->OnEveryRank();
+  return false;
+}
+
 }  // namespace
 
 int RunUnderMpi(const std::vector<std::string>& arguments,
@@ -66,13 +75,19 @@ int RunUnderMpi(const std::vector<std::string>& arguments,
   parallel::Communicator& communicator = **joined;
   const base::Status agreed = engine::AgreeOnProgram(communicator, arguments);
   if (communicator.rank() != 0) {
+    if (agreed.ok() && RunsOnEveryRank(arguments, commands)) {
+      // What goes wrong everywhere is rank 0's to tell.
+      const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+      if (null >= 0) ::dup2(null, STDERR_FILENO);
+      return RunProgram(arguments, commands, &communicator);
+    }
     signal(SIGINT, SIG_IGN);  // where Ctrl-C reaches every rank, rank 0 answers and the others follow
     const base::Status followed = agreed.ok() ? engine::Follow(communicator, BenchRankTasks()) : agreed;
     return followed.ok() ? 0 : followed.kind() == base::ErrorKind::kBadInput ? 2 : 1;
   }
   if (!agreed.ok()) return Report("", agreed);
   const int code = RunProgram(arguments, commands, &communicator);
-  engine::EndRanks(communicator);
+  if (!RunsOnEveryRank(arguments, commands)) engine::EndRanks(communicator);
   return code;
 }
 

@@ -15,6 +15,7 @@ namespace fusiontree::models {
 struct Parameter {
   std::string name;
   std::vector<int64_t> shape;
+  bool matrix = false;  // multiplied: in the compute type; all else is fp32
 
   int64_t elements() const;
 };

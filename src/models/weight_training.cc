@@ -36,6 +36,7 @@ base::Status WeightStore::PrepareTraining(ops::Context& context) {
       if (stacked.parts[part].rule.interleaved_head > 0)
         return base::BadInput("{}: a GGUF file cannot be trained", checkpoint_.path());
       place(*stacked.parts[part].tensor).parts.emplace_back(i, part);
+      found[stacked.parts[part].tensor->name].first.matrix = true;
       if (stacked.biases.empty()) continue;
       FT_ASSIGN_OR_RETURN(const checkpoint::TensorInfo* bias, FindTensor(checkpoint_, stacked.biases[part]));
       place(*bias).biases.emplace_back(i, part);

@@ -1,0 +1,251 @@
+// train: a run from its YAML file, alone or on every rank of mpirun.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "bench/limits.h"
+#include "cli/command.h"
+#include "cli/files.h"
+#include "cli/interrupt.h"
+#include "engine/ranks.h"
+#include "engine/setup.h"
+#include "report/json.h"
+#include "report/units.h"
+#include "train/snapshot.h"
+#include "train/trainer.h"
+
+namespace fusiontree::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double Since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// One run at a time writes into a folder.
+class RunLock {
+ public:
+  ~RunLock() {
+    if (file_ >= 0) ::close(file_);
+  }
+  base::Status Take(const std::string& run) {
+    const std::string path = run + "/lock";
+    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (file_ < 0) return base::Failed("{}: cannot be opened", path);
+    if (::flock(file_, LOCK_EX | LOCK_NB) != 0)
+      return base::BadInput("{}: another run is writing into this folder", run);
+    return base::OkStatus();
+  }
+
+ private:
+  int file_ = -1;
+};
+
+class Train : public Command {
+ public:
+  std::string Name() const override { return "train"; }
+  std::string Summary() const override { return "train a model on token shards, or go on with a run"; }
+  std::string Example() const override {
+    return "  fusiontree train configs/quickstart.yaml -o run\n"
+           "  fusiontree train configs/quickstart.yaml -o run --resume";
+  }
+  bool OnEveryRank() const override { return true; }
+
+  void Declare(Options& options) override {
+    options.Argument("CONFIG.yaml", "what the run is (docs/training.md)", &config_);
+    options.Text("-o,--output", "RUN", "the run's folder: checkpoints and metrics", &run_);
+    options.Flag("--resume", "go on from the last checkpoint of RUN", &resume_);
+    options.Flag("--allow-changes", "resume although the config is another than the run's", &allow_changes_);
+    options.Flag("--dry-run", "build everything, measure one step, train nothing", &dry_run_);
+    options.Integer("--stop-after", "stop, and save, after so many steps of this start", 0, INT64_MAX,
+                    &stop_after_);
+    options.Integer("--threads", "threads of a rank (default: one per available processor)", 0, 4096,
+                    &threads_);
+    std::vector<std::string> variants = {"auto"};
+    for (const char* name : {"ref", "avx2", "avx512", "avx512bf16", "amx"}) variants.emplace_back(name);
+    options.Choice("--isa", variants, "the kernels' instruction set (default auto)", &isa_);
+    options.Flag("--json", "the result as JSON", &json_);
+  }
+  void UseRanks(parallel::Communicator* communicator) override { ranks_ = communicator; }
+
+  base::Status Run() override {
+    FT_ASSIGN_OR_RETURN(const std::string text, ReadInput(config_));
+    if (!run_ && !dry_run_) return base::BadInput("-o RUN is missing: where to write");
+    const std::string run =
+        run_ ? *run_
+             : fmt::format("{}/fusiontree-dry-run-{}", fs::temp_directory_path().string(), ::getpid());
+    FT_ASSIGN_OR_RETURN(const kernels::Table* table, engine::ChooseTable(isa_));
+    FT_ASSIGN_OR_RETURN(const int threads, threads_ == 0 && ranks_ != nullptr
+                                               ? base::Result<int>(engine::SharedThreads(*ranks_))
+                                               : engine::ChooseThreads(static_cast<int>(threads_)));
+    base::ThreadPool pool(threads);
+    RunLock lock;
+    if (first()) FT_RETURN_IF_ERROR(OpenRun(run, &lock));
+    if (ranks_) ranks_->Barrier();
+    const base::Status status = RunOn(text, run, table, &pool);
+    if (!status.ok() && ranks_) ranks_->Fail(status);
+    std::error_code ignored;
+    if (dry_run_ && first()) fs::remove_all(run, ignored);
+    return status;
+  }
+
+ private:
+  bool first() const { return ranks_ == nullptr || ranks_->rank() == 0; }
+
+  base::Status OpenRun(const std::string& run, RunLock* lock) const {
+    std::error_code error;
+    const bool made = fs::create_directories(run, error);
+    if (error) return base::BadInput("{}: cannot be made: {}", run, error.message());
+    FT_RETURN_IF_ERROR(lock->Take(run));
+    if (!made && !resume_ && !train::ListSnapshots(run).empty())
+      return base::BadInput("{}: is a run already: --resume goes on with it", run);
+    return base::OkStatus();
+  }
+
+  base::Status RunOn(const std::string& text, const std::string& run, const kernels::Table* table,
+                     base::ThreadPool* pool) {
+    const train::Trainer::Options options{run, resume_, allow_changes_};
+    FT_ASSIGN_OR_RETURN(const std::unique_ptr<train::Trainer> trainer,
+                        train::Trainer::Create(text, config_, options, pool, table, ranks_));
+    const auto limits = bench::MeasureLimits(*pool, size_t{16} << 20);
+    peak_ = limits.ok() ? limits->FlopsFor(table->name, trainer->config().bf16) : 0.0;
+    if (dry_run_) return DryRun(*trainer);
+    Say(fmt::format("{}: {} parameters in {}, {} of {} steps done, {} tokens in all\n", run,
+                    report::Count(static_cast<double>(trainer->layout().size())), trainer->model().TypeName(),
+                    trainer->step(), trainer->steps(), report::Grouped(trainer->config().tokens())));
+    InterruptScope interrupt;
+    const Clock::time_point begin = Clock::now();
+    const int64_t start = trainer->step();
+    Clock::time_point last = begin;
+    int64_t last_step = start;
+    std::string saved;
+    while (!trainer->done() && (stop_after_ == 0 || trainer->step() - start < stop_after_)) {
+      const double flops = trainer->StepFlops();
+      FT_ASSIGN_OR_RETURN(const train::StepReport step, trainer->Step());
+      const train::RunConfig& config = trainer->config();
+      if (step.step % config.log_every == 0 || trainer->done()) {
+        const double seconds = Since(last) / static_cast<double>(step.step - last_step);
+        Log(*trainer, step, seconds, flops);
+        last = Clock::now();
+        last_step = step.step;
+      }
+      if (config.evaluate_every > 0 && step.step % config.evaluate_every == 0)
+        FT_RETURN_IF_ERROR(Evaluate(*trainer));
+      const bool stop = Interrupted();
+      if (stop || (config.checkpoint_every > 0 && step.step % config.checkpoint_every == 0)) {
+        FT_ASSIGN_OR_RETURN(saved, trainer->Save());
+      }
+      if (stop) break;
+    }
+    FT_ASSIGN_OR_RETURN(saved, trainer->Save());
+    FT_RETURN_IF_ERROR(Evaluate(*trainer));
+    return Tell(*trainer, saved, Since(begin));
+  }
+
+  bool Interrupted() const {
+    uint8_t mine = InterruptScope::requested();
+    if (ranks_ == nullptr) return mine;
+    std::vector<uint8_t> all(static_cast<size_t>(ranks_->size()));
+    ranks_->AllGather(&mine, 1, all.data());
+    return std::count(all.begin(), all.end(), 1) > 0;
+  }
+
+  void Say(const std::string& text) const {
+    if (first()) std::fputs(text.c_str(), stderr);
+  }
+
+  void Log(const train::Trainer& trainer, const train::StepReport& step, double seconds, double flops) const {
+    const double left = seconds * static_cast<double>(trainer.steps() - step.step);
+    const double rate = static_cast<double>(trainer.config().stages[0].batch) / seconds;
+    Say(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  norm {:.2f}  {} tok/s  {:.2f} of peak  {} left\n",
+                    step.step, trainer.steps(), step.losses.total, step.learning_rate, step.gradient_norm,
+                    report::Grouped(std::llround(rate)), peak_ > 0.0 ? flops / seconds / peak_ : 0.0,
+                    report::Seconds(left)));
+  }
+
+  base::Status Evaluate(train::Trainer& trainer) {
+    FT_ASSIGN_OR_RETURN(held_out_, trainer.EvaluateHeldOut());
+    if (held_out_.documents > 0)
+      Say(fmt::format("held out: {:.4f} bits a byte over {} documents of {} tokens\n",
+                      held_out_.bits_per_byte(), report::Grouped(held_out_.documents),
+                      report::Grouped(held_out_.tokens)));
+    return base::OkStatus();
+  }
+
+  base::Status DryRun(train::Trainer& trainer) const {
+    const double flops = trainer.StepFlops();
+    FT_RETURN_IF_ERROR(trainer.Step().status());  // warm
+    double seconds = 0.0;
+    if (!trainer.done()) {
+      const Clock::time_point begin = Clock::now();
+      FT_RETURN_IF_ERROR(trainer.Step().status());
+      seconds = Since(begin);
+    }
+    const double all = seconds * static_cast<double>(trainer.steps());
+    const double resident = ResidentBytes();
+    if (!first()) return base::OkStatus();
+    if (json_) {
+      report::Json json;
+      json.BeginObject().Key("parameters").Integer(trainer.layout().size());
+      json.Key("tokens").Integer(trainer.config().tokens()).Key("steps").Integer(trainer.steps());
+      json.Key("memory_bytes").Number(resident).Key("step_seconds").Number(seconds);
+      json.Key("seconds")
+          .Number(all)
+          .Key("mfu")
+          .Number(peak_ > 0.0 ? flops / seconds / peak_ : 0.0)
+          .EndObject();
+      return WriteOutput(json.text() + "\n");
+    }
+    return WriteOutput(fmt::format(
+        "{} parameters, {} tokens in {} steps\n{} of memory a rank\n{} a step ({:.2f} of the measured peak), "
+        "{:.2f} hours in all\n",
+        report::Grouped(trainer.layout().size()), report::Grouped(trainer.config().tokens()),
+        report::Grouped(trainer.steps()), report::Bytes(resident), report::Seconds(seconds),
+        peak_ > 0.0 ? flops / seconds / peak_ : 0.0, all / 3600.0));
+  }
+
+  base::Status Tell(const train::Trainer& trainer, const std::string& saved, double seconds) const {
+    if (!first()) return base::OkStatus();
+    if (json_) {
+      report::Json json;
+      json.BeginObject().Key("checkpoint").Text(saved).Key("step").Integer(trainer.step());
+      json.Key("done").Bool(trainer.done()).Key("seconds").Number(seconds);
+      if (held_out_.documents > 0) json.Key("held_out_bits_per_byte").Number(held_out_.bits_per_byte());
+      json.EndObject();
+      return WriteOutput(json.text() + "\n");
+    }
+    if (trainer.done())
+      return WriteOutput(fmt::format("trained in {}: {}\n", report::Seconds(seconds), saved));
+    return WriteOutput(
+        fmt::format("stopped after step {} of {}: {}\ngo on with: fusiontree train {} -o {} --resume\n",
+                    trainer.step(), trainer.steps(), saved, config_, *run_));
+  }
+
+  static double ResidentBytes() {
+    std::FILE* file = std::fopen("/proc/self/statm", "r");
+    long all = 0, resident = 0;
+    const bool read = file != nullptr && std::fscanf(file, "%ld %ld", &all, &resident) == 2;
+    if (file != nullptr) std::fclose(file);
+    return read ? static_cast<double>(resident) * static_cast<double>(::getpagesize()) : 0.0;
+  }
+
+  std::string config_, isa_ = "auto";
+  std::optional<std::string> run_;
+  bool resume_ = false, allow_changes_ = false, dry_run_ = false, json_ = false;
+  int64_t threads_ = 0, stop_after_ = 0;
+  parallel::Communicator* ranks_ = nullptr;
+  double peak_ = 0.0;
+  train::HeldOut held_out_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> NewTrain() { return std::make_unique<Train>(); }
+
+}  // namespace fusiontree::cli

@@ -1,0 +1,97 @@
+// A training run: steps of slots, summed over slots and ranks, AdamW, evaluation, checkpoints. The curve and
+// the weights are one bit pattern for a config, a seed and a variant, whatever the threads, the ranks and
+// the restarts.
+#ifndef FUSIONTREE_TRAIN_TRAINER_H_
+#define FUSIONTREE_TRAIN_TRAINER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "parallel/communicator.h"
+#include "train/evaluate.h"
+#include "train/objective.h"
+#include "train/optimizer.h"
+#include "train/rows.h"
+#include "train/run_config.h"
+#include "train/slot_sum.h"
+
+namespace fusiontree::train {
+
+struct StepReport {
+  int64_t step = 0;    // that was done, from 1
+  int64_t tokens = 0;  // seen in all
+  Losses losses;       // of the step
+  double gradient_norm = 0.0;
+  double learning_rate = 0.0;
+};
+
+// Under several ranks each runs its slots; all have the same weights, and each a part of AdamW's moments.
+// Every rank calls the same functions in the same order.
+class Trainer {
+ public:
+  // A new run, or with `resume` one that goes on from the last checkpoint of `run`. Pool, table and
+  // communicator (null: one rank) outlive it.
+  struct Options {
+    std::string run;  // the run's folder
+    bool resume = false;
+    bool allow_changes = false;  // of the config, when it is resumed
+  };
+  static base::Result<std::unique_ptr<Trainer>> Create(const std::string& config_text,
+                                                       const std::string& name, const Options& options,
+                                                       base::ThreadPool* pool, const kernels::Table* table,
+                                                       parallel::Communicator* communicator = nullptr);
+
+  const RunConfig& config() const { return config_; }
+  const models::Model& model() const { return *model_; }
+  const Layout& layout() const { return *layout_; }
+  int64_t step() const { return step_; }  // steps done
+  int64_t steps() const { return config_.steps(); }
+  bool done() const { return step_ == steps(); }
+  // Model FLOPs of the forward and backward of the next step: three forwards.
+  double StepFlops() const;
+
+  base::Result<StepReport> Step();
+  // Of the held-out documents of all data sets; without any: no documents.
+  base::Result<HeldOut> EvaluateHeldOut();
+  // Writes a checkpoint (rank 0) and takes the oldest away; returns its path.
+  base::Result<std::string> Save();
+  const std::vector<float>& master() const { return master_; }
+
+ private:
+  Trainer(base::ThreadPool* pool, const kernels::Table* table, parallel::Communicator* communicator)
+      : context_(pool, table), communicator_(communicator) {}
+  base::Status Start(const std::string& config_text, const std::string& name, const Options& options);
+  base::Status LoadModel(const std::string& folder);
+  base::Status ReadMaster(const checkpoint::Checkpoint& checkpoint);
+  base::Status Refresh();
+  base::Status MakeSlot(const std::vector<data::Row>& rows, Slot* slot,
+                        std::vector<std::unique_ptr<cache::SequenceState>>* sequences);
+  base::Status NameNonFinite(const std::vector<data::Row>& rows);
+  base::Status Update(const float* gradient, float scale, double rate);
+  int ranks() const { return communicator_ ? communicator_->size() : 1; }
+  int rank() const { return communicator_ ? communicator_->rank() : 0; }
+  // The elements whose moments this rank keeps, in whole blocks.
+  base::Range ShardOf(int rank) const;
+  // `values` [layout.size()] whole on every rank, of which each has its shard.
+  base::Status GatherShards(float* values);
+
+  RunConfig config_;
+  std::string config_text_, run_, config_json_, tokenizer_folder_, fingerprint_;
+  ops::Context context_;
+  parallel::Communicator* communicator_;
+  std::unique_ptr<RowSource> rows_;
+  std::unique_ptr<models::Model> model_;
+  std::unique_ptr<cache::BlockPool> pages_;
+  std::unique_ptr<Objective> objective_;
+  std::unique_ptr<Layout> layout_;
+  std::unique_ptr<SlotSum> slot_sum_;
+  std::vector<float> master_, first_, second_;  // moments: zero outside the shard
+  int64_t step_ = 0;
+};
+
+}  // namespace fusiontree::train
+
+#endif  // FUSIONTREE_TRAIN_TRAINER_H_
