@@ -55,7 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::memcpy(header.magic, ShardHeader().magic, sizeof header.magic);
   header.version = 1;
   std::vector<uint64_t> words((size - sizeof header) / 8);
-  std::memcpy(words.data(), data + sizeof header, words.size() * 8);
+  if (!words.empty()) std::memcpy(words.data(), data + sizeof header, words.size() * 8);
   header.data_hash = fusiontree::data::HashWords(words.data(), words.size(), fusiontree::base::kHashStart);
   header.header_hash = fusiontree::base::Hash(&header, offsetof(ShardHeader, header_hash));
   std::memcpy(mended.data(), &header, sizeof header);
