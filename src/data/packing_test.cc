@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "base/hash.h"
 #include "base/philox.h"
 #include "data/permutation.h"
 
@@ -178,6 +179,13 @@ TEST(Packing, MixturesKeepTheirWeightsAndLoseNothing) {
   }
   EXPECT_EQ(passes.size(), 750u);
   for (const auto& [set, low_high] : range) EXPECT_LE(low_high.second - low_high.first, 1) << set;
+}
+
+// The order is part of a run's bits: it may not change from one version to the next.
+TEST(Packing, TheOrderIsTheOneItAlwaysWas) {
+  const MemoryTokenSet a = RandomSet(1, 300, 40), b = RandomSet(2, 20, 200);
+  EXPECT_EQ(base::Hash(Text(*Stream({{&a}}, 11).Pack(5000, 3000))), 11161532800326037575u);
+  EXPECT_EQ(base::Hash(Text(*Stream({{&a, 0.7}, {&b, 0.3}}, 12).Pack(5000, 3000))), 12492333504823870947u);
 }
 
 TEST(Packing, WithoutShuffleDocumentsKeepTheirOrder) {

@@ -7,6 +7,8 @@
 #include <map>
 #include <set>
 
+#include "base/hash.h"
+
 namespace fusiontree::data {
 namespace {
 
@@ -59,8 +61,17 @@ TEST(Recall, ARowIsDecidedBySeedAndNumber) {
   EXPECT_NE(task.Generate(7).ids, other.Generate(7).ids);
 }
 
-// The first query's place, whose distribution is known: that of one draw by weight, over both halves of the
-// key space.
+TEST(Recall, RowsAreThoseTheyAlwaysWere) {
+  const Row row = Recall({}, 1).Generate(7);
+  EXPECT_EQ(
+      base::Hash(row.ids.data(), 4 * row.ids.size(), base::Hash(row.targets.data(), 4 * row.targets.size())),
+      2093002861749350183u);
+  const auto needle = NeedleTask::Make({}, 1);
+  const Row hay = needle->Generate(7);
+  EXPECT_EQ(base::Hash(hay.ids.data(), 4 * hay.ids.size()), 14274204216184559656u);
+}
+
+// Of one pair the query's place is one draw by weight.
 TEST(Recall, GapsFollowThePowerLaw) {
   const RecallOptions options{.vocab_size = 64, .pairs = 1, .length = 34};  // 16 places
   const RecallTask task = Recall(options, 3);

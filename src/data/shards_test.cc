@@ -317,6 +317,18 @@ TEST_F(Shards, RowsComeOutOfAFolder) {
   EXPECT_EQ(targets, folder->train.targets());
 }
 
+// Another answer would move texts from what was held out into what is trained on.
+TEST(IsHeldOut, DecidesAsItAlwaysDid) {
+  std::string held;
+  for (int i = 0; i < 100; ++i) {
+    const std::string text = fmt::format("text {}", i);
+    if (!IsHeldOut(text, 0.1)) continue;
+    held += fmt::format("{} ", i);
+    EXPECT_TRUE(IsHeldOut(text, 0.2));
+  }
+  EXPECT_EQ(held, "5 13 20 36 58 60 66 67 78 80 ");
+}
+
 TEST(TokenizerDigest, TellsTokenizersApart) {
   const uint64_t digest = TokenizerDigest(ByteTokenizer());
   EXPECT_EQ(TokenizerDigest(ByteTokenizer()), digest);
