@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "base/policy.h"
@@ -132,6 +133,11 @@ base::Status Trainer::LoadModel(const std::string& folder) {
   FT_ASSIGN_OR_RETURN(model_, models::LoadModel(checkpoint, options, context_));
   FT_ASSIGN_OR_RETURN(const std::optional<std::string> json, checkpoint.ReadText("config.json"));
   config_json_ = json.value_or("");
+  const nlohmann::json parsed = nlohmann::json::parse(config_json_, nullptr, false);
+  for (const char* key : {"dropout", "drop_branch_prob", "attention_dropout"})
+    if (parsed.is_object() && parsed.contains(key) && parsed[key].is_number() && parsed[key] > 0.0)
+      return base::BadInput("{}/config.json: \"{}\" is {}, but training has no dropout yet", folder, key,
+                            parsed[key].get<double>());
   const models::Config& model = model_->config();
   if (rows_->vocab_size() > model.vocab_size)
     return base::BadInput("the data has {} token ids, but the model's vocabulary {}", rows_->vocab_size(),
