@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "ops/regularise.h"
 
 namespace fusiontree::models {
 
@@ -98,6 +99,7 @@ void LanguageModel::Forward(ops::Context& context, const cache::Batch& batch, fl
   nn::VocabParallelEmbedding(context, store_.matrix(embedding_), vocabulary_, batch.ids.data(), rows, x,
                              stride);
   nn::ObserveWhole(context, -1, "embed", x, rows, config().hidden_size, stride);
+  ops::Dropout(context, -1, ops::Purpose::kEmbedding, x, stride, rows, config().hidden_size);
   RunLayers(context, batch, positions, x, row_ok);
   if (ops::Tape* tape = context.tape()) tape->Declare(hidden, rows * stride);
   ops::RunNorm(context, final_norm_, x, stride, rows, hidden, row_ok);

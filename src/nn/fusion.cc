@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "ops/elementwise.h"
+#include "ops/regularise.h"
 
 namespace fusiontree::nn {
 namespace {
@@ -48,6 +49,7 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
 
   const float* f = any;
   if (mamba && attention) {
+    const std::vector<ops::Kept> kept = ops::KeptBranches(context, layer);
     float* gate = context.Take(m * stride);
     float* mixed = context.Take(m * stride);
     if (w.gated) {
@@ -59,8 +61,13 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
       const int64_t gates = w.one_gate ? 1 : w.hidden;
       ops::Apply(context, kernels::kSigmoid, gate, stride, m, gates);
       probe("gate", gate, gates);
+      ops::ForceGates(context, kept, gate, stride, gates);
+    } else if (!kept.empty()) {
+      for (int64_t r = 0; r < m; ++r) gate[r * stride] = 0.5f;
+      ops::ForceGates(context, kept, gate, stride, 1);
     }
-    ops::Mix(context, w.gated ? gate : nullptr, stride, w.one_gate, branches, m, w.hidden, mixed, stride);
+    ops::Mix(context, w.gated || !kept.empty() ? gate : nullptr, stride, !w.gated || w.one_gate, branches, m,
+             w.hidden, mixed, stride);
     f = mixed;
     probe("fused", f, w.hidden);
   }
@@ -71,7 +78,15 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
   ops::Matmul(context, pack(align, stride, w.m1), w.m1, kernels::kStore, inner, inner_stride);
   ops::Apply(context, kernels::kGelu, inner, inner_stride, m, Width(w.m1));
   ObservePart(context, layer, "mlp_act", inner, m, inner_stride, w.m1_part);
-  RowParallelLinear(context, pack(inner, inner_stride, w.m2), w.m2, kernels::kAdd, x, stride);
+  const ops::Regularisation* regularisation = context.regularisation();
+  if (regularisation != nullptr && regularisation->dropout > 0.0) {
+    float* out = context.Take(m * stride);
+    RowParallelLinear(context, pack(inner, inner_stride, w.m2), w.m2, kernels::kStore, out, stride);
+    ops::Dropout(context, layer, ops::Purpose::kMlp, out, stride, m, w.hidden);
+    ops::AddTo(context, out, stride, m, x);
+  } else {
+    RowParallelLinear(context, pack(inner, inner_stride, w.m2), w.m2, kernels::kAdd, x, stride);
+  }
   probe("mlp_out", x, w.hidden);
 }
 

@@ -16,6 +16,8 @@
 
 namespace fusiontree::ops {
 
+struct Regularisation;
+
 // Scratch of one thread: the kernels' part, then the operation's own.
 constexpr size_t kOpScratchBytes = size_t{1} << 20;
 
@@ -40,6 +42,9 @@ class Context {
   // With a tape every operation records its backward; with one rank only.
   Tape* tape() const { return tape_; }
   void set_tape(Tape* tape);
+  // Of a training forward, else null (regularise.h).
+  const Regularisation* regularisation() const { return regularisation_; }
+  void set_regularisation(const Regularisation* regularisation) { regularisation_ = regularisation; }
 
   // Memory for a result, until the present scope ends; while there is a tape, an array of it.
   float* Take(int64_t floats);
@@ -90,6 +95,7 @@ class Context {
   parallel::Communicator* communicator_;
   Probe* probe_ = nullptr;
   Tape* tape_ = nullptr;
+  const Regularisation* regularisation_ = nullptr;
   tensor::Arena values_, scratch_arena_;
   tensor::Buffer scratch_;  // of the threads
 };

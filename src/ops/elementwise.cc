@@ -93,6 +93,17 @@ void Add(Context& context, const float* x, const float* y, int64_t stride, int64
   });
 }
 
+void AddTo(Context& context, const float* y, int64_t stride, int64_t m, float* x) {
+  context.For(m, 1, kCheapRows, [&](int, base::Range share) {
+    for (int64_t i = share.begin * stride; i < share.end * stride; ++i) x[i] += y[i];
+  });
+  Tape* tape = context.tape();
+  if (tape == nullptr) return;
+  tape->Record(x, [&context, tape, y, stride, m, x] {
+    Accumulate(context, tape->Gradient(x), stride, m, stride, 1.0f, tape->Gradient(y), stride);
+  });
+}
+
 void Gather(Context& context, const RowTable& table, const std::vector<int64_t>& which, float* out,
             int64_t out_stride) {
   const int64_t m = static_cast<int64_t>(which.size()), n = table.columns;

@@ -21,6 +21,9 @@ void Copy(Context& context, const float* x, int64_t x_stride, int64_t m, int64_t
 // out = x + y, all [m, stride].
 void Add(Context& context, const float* x, const float* y, int64_t stride, int64_t m, float* out);
 
+// x += y, both [m, stride].
+void AddTo(Context& context, const float* y, int64_t stride, int64_t m, float* x);
+
 // A table of rows [.., columns], and its gradient in a model that is trained.
 struct RowTable {
   const float* rows;

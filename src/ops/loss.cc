@@ -30,6 +30,12 @@ double EntropySlope(double g) { return g <= 0.0 || g >= 1.0 ? 0.0 : base::Log(g 
 
 }  // namespace
 
+int64_t Gates::Count() const {
+  int64_t count = 0;
+  for (int64_t r = 0; r < m; ++r) count += Counts(r);
+  return count;
+}
+
 void CrossEntropy(Context& context, const Logits& logits, const int32_t* targets, float scale, double* loss,
                   float* dlogits, uint8_t* row_ok) {
   const kernels::Table& table = context.kernels();
@@ -93,7 +99,7 @@ void Distill(Context& context, const Logits& student, const Logits& teacher, flo
 
 GateTerms GateLosses(Context& context, const Gates& gates, const GateWeights& w, float* dgate) {
   const int64_t m = gates.m, n = gates.n;
-  FT_CHECK(m > 0 && n > 0);
+  FT_CHECK(gates.Count() > 0 && n > 0);
   struct Row {
     double sum = 0.0, entropy = 0.0, polarise = 0.0;
   };
@@ -101,6 +107,7 @@ GateTerms GateLosses(Context& context, const Gates& gates, const GateWeights& w,
   const bool with_entropy = w.entropy != 0.0 || w.measure_entropy;
   context.For(m, 1, 8, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r) {
+      if (!gates.Counts(r)) continue;
       Row& row = rows[static_cast<size_t>(r)];
       for (int64_t i = 0; i < n; ++i) {
         const double g = static_cast<double>(gates.values[r * gates.stride + i]);
@@ -111,7 +118,8 @@ GateTerms GateLosses(Context& context, const Gates& gates, const GateWeights& w,
     }
   });
   GateTerms terms;
-  const double tokens = static_cast<double>(m), channels = static_cast<double>(n), all = tokens * channels;
+  const double tokens = static_cast<double>(gates.Count()), channels = static_cast<double>(n),
+               all = tokens * channels;
   for (const Row& row : rows) {
     terms.mean += row.sum;
     terms.entropy += row.entropy;
@@ -125,7 +133,7 @@ GateTerms GateLosses(Context& context, const Gates& gates, const GateWeights& w,
     std::vector<double> means(static_cast<size_t>(n), 0.0);
     context.For(n, 16, 1, [&](int, base::Range share) {
       for (int64_t r = 0; r < m; ++r)
-        for (int64_t i = share.begin; i < share.end; ++i)
+        for (int64_t i = share.begin; i < share.end && gates.Counts(r); ++i)
           means[static_cast<size_t>(i)] += static_cast<double>(gates.values[r * gates.stride + i]);
     });
     for (size_t i = 0; i < means.size(); ++i) {
@@ -139,6 +147,7 @@ GateTerms GateLosses(Context& context, const Gates& gates, const GateWeights& w,
   if (dgate == nullptr) return terms;
   context.For(m, 1, 8, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r) {
+      if (!gates.Counts(r)) continue;
       for (int64_t i = 0; i < n; ++i) {
         const double g = static_cast<double>(gates.values[r * gates.stride + i]);
         double d = w.balance * slopes[static_cast<size_t>(i)] + w.polarise * (1.0 - 2.0 * g);

@@ -5,6 +5,7 @@
 #define FUSIONTREE_OPS_LOSS_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "ops/context.h"
 
@@ -30,6 +31,9 @@ void Distill(Context& context, const Logits& student, const Logits& teacher, flo
 struct Gates {
   const float* values;
   int64_t stride, m, n;
+  std::vector<uint8_t> counted;  // [m]: rows that count; empty: all
+  bool Counts(int64_t row) const { return counted.empty() || counted[static_cast<size_t>(row)] != 0; }
+  int64_t Count() const;
 };
 // All are means over tokens x columns. Balance is relu(low - mean) + relu(mean - high), of the mean of all,
 // or (`per_channel`) of each column's mean, then averaged. Entropy is -mean(H2(g)), H2 in nats.

@@ -14,13 +14,22 @@ class GateProbe : public ops::Probe {
  public:
   void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns,
                int64_t stride) override {
-    (void)layer;
-    if (op == "gate") gates_.push_back({value, stride, rows, columns});
+    if (op == "gate") gates_.push_back({layer, {value, stride, rows, columns, {}}});
   }
-  const std::vector<ops::Gates>& gates() const { return gates_; }
+  // Those of documents that ran with both branches; a layer without any is not there.
+  std::vector<ops::Gates> Counted(const ops::Context& context) const {
+    std::vector<ops::Gates> counted;
+    for (const auto& [layer, gates] : gates_) {
+      ops::Gates of_layer = gates;
+      for (const ops::Kept kept : ops::KeptBranches(context, layer))
+        of_layer.counted.push_back(kept == ops::Kept::kBoth);
+      if (of_layer.Count() > 0) counted.push_back(std::move(of_layer));
+    }
+    return counted;
+  }
 
  private:
-  std::vector<ops::Gates> gates_;
+  std::vector<std::pair<int, ops::Gates>> gates_;
 };
 
 // The context's tape and probe during a slot.
@@ -34,6 +43,7 @@ class Recording {
   ~Recording() {
     context_.tape()->Clear();
     context_.set_tape(nullptr);
+    context_.set_regularisation(nullptr);
     context_.set_probe(probe_);
   }
   Recording(const Recording&) = delete;
@@ -129,12 +139,16 @@ base::Result<Losses> Objective::Run(const Slot& slot, const StepTotals& step, co
   std::vector<uint8_t> row_ok(static_cast<size_t>(rows));
   GateProbe probe;
   const Recording recording(context_, &tape_, &probe);
+  if (!slot.regularisation.row.empty()) {
+    FT_CHECK(static_cast<int64_t>(slot.regularisation.row.size()) == rows);
+    context_.set_regularisation(&slot.regularisation);
+  }
   model_.Forward(context_, slot.batch, hidden_.data(), row_ok.data());
   FT_RETURN_IF_ERROR(RequireFinite(row_ok, "a norm"));
   Losses losses;
   FT_RETURN_IF_ERROR(RunHead(slot, step, weights, teacher, &losses));
-  RunGates(context_, probe.gates(), static_cast<double>(rows) / static_cast<double>(step.tokens), weights,
-           &losses);
+  RunGates(context_, probe.Counted(context_), static_cast<double>(rows) / static_cast<double>(step.tokens),
+           weights, &losses);
   tape_.Backward();
   losses.total = losses.lm + weights.balance * losses.balance + weights.entropy * losses.entropy +
                  weights.polarise * losses.polarise + weights.distill * losses.distill;

@@ -11,6 +11,7 @@
 #include "cache/batch.h"
 #include "models/model.h"
 #include "ops/context.h"
+#include "ops/regularise.h"
 #include "ops/tape.h"
 
 namespace fusiontree::train {
@@ -34,7 +35,8 @@ struct Losses {
 // One ragged batch; each piece of a document is a span.
 struct Slot {
   cache::Batch batch;
-  std::vector<int32_t> targets;  // [T]: the token that follows, or -1: not counted
+  std::vector<int32_t> targets;        // [T]: the token that follows, or -1: not counted
+  ops::Regularisation regularisation;  // of its rows; without rows: none
 };
 
 // What the step that the slot is a part of has in all, known from its data.

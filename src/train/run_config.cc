@@ -45,6 +45,7 @@ base::Status ReadStages(YamlMap& map, RunConfig* c) {
     FT_RETURN_IF_ERROR(stage.Integer("length", 2, 1 << 24, &s.length));
     FT_RETURN_IF_ERROR(stage.Integer("batch", 1, int64_t{1} << 32, &s.batch));
     FT_RETURN_IF_ERROR(stage.Number("learning_rate_factor", 0.0, 1e6, &s.learning_rate_factor));
+    FT_RETURN_IF_ERROR(stage.Integers("windows", 1, 1 << 30, &s.windows));
     FT_RETURN_IF_ERROR(stage.RefuseUnknown());
     for (const auto& [value, key] : {std::pair(s.tokens, "tokens"), {s.length, "length"}, {s.batch, "batch"}})
       if (value == 0) return base::BadInput("{}: \"{}\" is missing", stage.Where(), key);

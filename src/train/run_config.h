@@ -24,6 +24,7 @@ struct DataSource {
 struct Stage {
   int64_t tokens = 0, length = 0, batch = 0;
   double learning_rate_factor = 1.0;
+  std::vector<int64_t> windows;  // of which each step draws its window_size; empty: the model's
 
   int64_t rows() const { return batch / length; }
   int64_t steps() const { return (tokens + batch - 1) / batch; }

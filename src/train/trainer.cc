@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/policy.h"
+#include "models/fusiontree/config.h"
 #include "models/init.h"
 #include "models/trainable.h"
 #include "parallel/tree.h"
@@ -134,10 +135,15 @@ base::Status Trainer::LoadModel(const std::string& folder) {
   FT_ASSIGN_OR_RETURN(const std::optional<std::string> json, checkpoint.ReadText("config.json"));
   config_json_ = json.value_or("");
   const nlohmann::json parsed = nlohmann::json::parse(config_json_, nullptr, false);
-  for (const char* key : {"dropout", "drop_branch_prob", "attention_dropout"})
-    if (parsed.is_object() && parsed.contains(key) && parsed[key].is_number() && parsed[key] > 0.0)
-      return base::BadInput("{}/config.json: \"{}\" is {}, but training has no dropout yet", folder, key,
-                            parsed[key].get<double>());
+  const bool hybrid = dynamic_cast<const models::FusionTreeConfig*>(&model_->config()) != nullptr;
+  for (const char* key : {"dropout", "attention_dropout", "hidden_dropout"})
+    if (!hybrid && parsed.is_object() && parsed.contains(key) && parsed[key].is_number() && parsed[key] > 0.0)
+      return base::BadInput("{}/config.json: \"{}\" is {}, but only FusionTree is trained with dropout",
+                            folder, key, parsed[key].get<double>());
+  for (const Stage& stage : config_.stages)
+    if (!hybrid && !stage.windows.empty())
+      return base::BadInput("\"windows\" are drawn for FusionTree only, and {} is a {} model", folder,
+                            model_->config().family);
   const models::Config& model = model_->config();
   if (rows_->vocab_size() > model.vocab_size)
     return base::BadInput("the data has {} token ids, but the model's vocabulary {}", rows_->vocab_size(),
@@ -180,9 +186,31 @@ double Trainer::StepFlops() const {
          (model_->FlopsPerToken(stage.length / 2) + model_->HeadFlops());
 }
 
-base::Status Trainer::MakeSlot(const std::vector<data::Row>& rows, Slot* slot,
+base::Status Trainer::MakeSlot(const std::vector<data::Row>& rows, int64_t first_row, Slot* slot,
                                std::vector<std::unique_ptr<cache::SequenceState>>* sequences) {
+  ops::Regularisation& drawn = slot->regularisation;
+  drawn.seed = config_.seed;
+  drawn.step = step_;
+  if (const auto* model = dynamic_cast<const models::FusionTreeConfig*>(&model_->config())) {
+    drawn.dropout = model->dropout;
+    drawn.drop_branch = model->drop_branch;
+  }
+  const std::vector<int64_t>& windows = rows_->PlaceOf(step_).stage->windows;
+  if (!windows.empty())
+    drawn.window_size =
+        windows[drawn.Draw(0, 0, -1, ops::Purpose::kWindow) % static_cast<uint64_t>(windows.size())];
   for (const data::Row& row : rows) {
+    int64_t begin = 0;
+    for (size_t t = 0, piece = 0; t < row.ids.size(); ++t) {
+      if (piece < row.pieces.size() && row.pieces[piece].begin == static_cast<int32_t>(t)) {
+        begin = static_cast<int64_t>(t);
+        ++piece;
+      }
+      drawn.row.push_back(first_row);
+      drawn.column.push_back(static_cast<int64_t>(t));
+      drawn.begin.push_back(begin);
+    }
+    ++first_row;
     for (const data::Piece& piece : row.pieces) {
       sequences->push_back(model_->NewSequence(pages_.get()));
       FT_RETURN_IF_ERROR(
@@ -198,17 +226,19 @@ base::Status Trainer::MakeSlot(const std::vector<data::Row>& rows, Slot* slot,
   return base::OkStatus();
 }
 
-base::Status Trainer::NameNonFinite(const std::vector<data::Row>& rows) {
+base::Status Trainer::NameNonFinite(const std::vector<data::Row>& rows, int64_t first_row) {
   Slot slot;
   std::vector<std::unique_ptr<cache::SequenceState>> sequences;
-  FT_RETURN_IF_ERROR(MakeSlot(rows, &slot, &sequences));
+  FT_RETURN_IF_ERROR(MakeSlot(rows, first_row, &slot, &sequences));
   const int64_t count = slot.batch.rows();
   std::vector<float> hidden(static_cast<size_t>(count * model_->hidden_stride()));
   std::vector<uint8_t> ok(static_cast<size_t>(count));
   FiniteProbe probe(context_.kernels());
   context_.set_probe(&probe);
+  context_.set_regularisation(&slot.regularisation);
   model_->Forward(context_, slot.batch, hidden.data(), ok.data());
   context_.set_probe(nullptr);
+  context_.set_regularisation(nullptr);
   return base::Failed("step {}: a value is not finite: {}", step_ + 1,
                       probe.found().empty() ? "in the losses or the backward" : probe.found());
 }
@@ -243,11 +273,12 @@ base::Result<StepReport> Trainer::Step() {
   const auto compute = [&](int64_t s, float* out) -> base::Status {
     Slot slot;
     std::vector<std::unique_ptr<cache::SequenceState>> sequences;
-    FT_RETURN_IF_ERROR(MakeSlot(slots[static_cast<size_t>(s)], &slot, &sequences));
+    const int64_t first_row = (first_slot + s) * per_slot;
+    FT_RETURN_IF_ERROR(MakeSlot(slots[static_cast<size_t>(s)], first_row, &slot, &sequences));
     trainable.ZeroGradients(context_);
     const base::Result<Losses> run = objective_->Run(slot, totals, weights);
     if (!run.ok() && run.status().kind() == base::ErrorKind::kFailed)
-      return NameNonFinite(slots[static_cast<size_t>(s)]);
+      return NameNonFinite(slots[static_cast<size_t>(s)], first_row);
     if (!run.ok()) return run.status();
     losses[static_cast<size_t>(s)] = *run;
     for (size_t i = 0; i < layout_->count(); ++i) trainable.ReadGradient(i, out + layout_->offset(i));

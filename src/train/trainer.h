@@ -67,9 +67,9 @@ class Trainer {
   base::Status LoadModel(const std::string& folder);
   base::Status ReadMaster(const checkpoint::Checkpoint& checkpoint);
   base::Status Refresh();
-  base::Status MakeSlot(const std::vector<data::Row>& rows, Slot* slot,
+  base::Status MakeSlot(const std::vector<data::Row>& rows, int64_t first_row, Slot* slot,
                         std::vector<std::unique_ptr<cache::SequenceState>>* sequences);
-  base::Status NameNonFinite(const std::vector<data::Row>& rows);
+  base::Status NameNonFinite(const std::vector<data::Row>& rows, int64_t first_row);
   base::Status Update(const float* gradient, float scale, double rate);
   int ranks() const { return communicator_ ? communicator_->size() : 1; }
   int rank() const { return communicator_ ? communicator_->rank() : 0; }

@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 
 const char* const kModel = R"({"model_type": "fusiontree", "vocab_size": 40, "hidden_size": 16,
   "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "window_size": 6,
-  "global_heads": 2, "gate_rank": 3, "ssm_state_size": 4, "max_position_embeddings": 64})";
+  "global_heads": 2, "gate_rank": 3, "ssm_state_size": 4, "max_position_embeddings": 64,
+  "dropout": 0.1, "drop_branch_prob": 0.2})";
 
 class TrainerTest : public testing::Test {
  protected:
@@ -39,7 +40,7 @@ class TrainerTest : public testing::Test {
            "recall: {vocab_size: 40, pairs: 3}\n"
            "stages:\n"
            "  - {tokens: 1920, length: 24, batch: 192}\n"
-           "  - {tokens: 768, length: 24, batch: 384, learning_rate_factor: 0.5}\n"
+           "  - {tokens: 768, length: 24, batch: 384, learning_rate_factor: 0.5, windows: [3, 6, 9]}\n"
            "optimizer: {learning_rate: 0.01, warmup_tokens: 500, clip: 0.5}\n"
            "losses: {balance: [[0, 0.1], [1000, 0.0]], entropy: 0.01, polarise: 0.02}\n" +
            more;

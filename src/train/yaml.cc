@@ -110,6 +110,20 @@ base::Status YamlMap::Integer(const char* key, int64_t low, int64_t high, int64_
   return base::OkStatus();
 }
 
+base::Status YamlMap::Integers(const char* key, int64_t low, int64_t high, std::vector<int64_t>* out) {
+  const YAML::Node value = node_->Find(key);
+  if (!value.IsDefined()) return base::OkStatus();
+  const std::string expected = fmt::format("a list of integers from {} to {}", low, high);
+  if (!value.IsSequence() || value.size() == 0) return node_->Wrong(key, value, expected);
+  out->clear();
+  for (const YAML::Node& item : value) {
+    int64_t number = 0;
+    if (!Read(item, &number) || number < low || number > high) return node_->Wrong(key, item, expected);
+    out->push_back(number);
+  }
+  return base::OkStatus();
+}
+
 base::Status YamlMap::Number(const char* key, double low, double high, double* out) {
   const YAML::Node value = node_->Find(key);
   if (!value.IsDefined()) return base::OkStatus();

@@ -22,6 +22,7 @@ class YamlMap {
 
   // A key that is absent leaves *out as it is. Numbers stand without quotes; integers may have underscores.
   base::Status Integer(const char* key, int64_t low, int64_t high, int64_t* out);
+  base::Status Integers(const char* key, int64_t low, int64_t high, std::vector<int64_t>* out);  // a list
   base::Status Number(const char* key, double low, double high, double* out);
   base::Status Text(const char* key, std::string* out);
   base::Status Choice(const char* key, const std::vector<std::string>& choices, std::string* out);

@@ -50,12 +50,9 @@ base::Status ReadWindows(ConfigObject& json, FusionTreeConfig* c) {
         "config.json: \"base_window\" {} differs from \"window_size\" {} but \"attention_type\" is not "
         "pyramidal",
         base, window);
-  for (int64_t i = 0; i < c->num_layers; ++i) {
-    const int64_t n = c->num_layers - 1;
-    // floor(base + (window - base) i / n + 1/2)
-    c->windows.push_back(!pyramidal || n == 0 ? window
-                                              : (2 * base * n + 2 * (window - base) * i + n) / (2 * n));
-  }
+  c->pyramidal = pyramidal;
+  c->base_window = base == window ? 0 : base;
+  for (int64_t i = 0; i < c->num_layers; ++i) c->windows.push_back(c->WindowOf(i, window));
   return base::OkStatus();
 }
 
@@ -174,6 +171,12 @@ bool FusionTreeConfig::AnyMamba() const {
                      [](LayerType type) { return type != LayerType::kAttention; });
 }
 
+int64_t FusionTreeConfig::WindowOf(int64_t layer, int64_t window_size) const {
+  const int64_t n = num_layers - 1, base = base_window == 0 ? window_size : base_window;
+  // floor(base + (window - base) i / n + 1/2)
+  return !pyramidal || n == 0 ? window_size : (2 * base * n + 2 * (window_size - base) * layer + n) / (2 * n);
+}
+
 const char* LayerTypeName(LayerType type) {
   switch (type) {
     case LayerType::kHybrid:
@@ -223,10 +226,11 @@ base::Result<FusionTreeConfig> ReadFusionTreeConfig(std::string_view text) {
   FT_ASSIGN_OR_RETURN(c.initializer_range, json.NumberOr("initializer_range", 0.02));
   if (!(c.initializer_range > 0.0) || c.initializer_range > 10.0)
     return base::BadInput("config.json: \"initializer_range\" {} is out of range", c.initializer_range);
-  for (const char* key : {"dropout", "drop_branch_prob"}) {  // of training only
+  for (const auto& [key, value] : {std::pair("dropout", &c.dropout), {"drop_branch_prob", &c.drop_branch}}) {
     FT_ASSIGN_OR_RETURN(const double probability, json.NumberOr(key, 0.0));
     if (!(probability >= 0.0) || probability >= 1.0)
       return base::BadInput("config.json: \"{}\" {} is not a probability below 1", key, probability);
+    *value = probability;
   }
   FT_RETURN_IF_ERROR(ReadTokens(json, &c));
   FT_RETURN_IF_ERROR(ReadSlices(json, &c));

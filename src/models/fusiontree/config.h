@@ -21,6 +21,8 @@ struct FusionTreeConfig : Config {
   int64_t head_dim = 0;          // d, even
   int64_t global_heads = 0;      // G, the last ones; a multiple of n_h / n_kv
   std::vector<int64_t> windows;  // of the local heads, per layer
+  bool pyramidal = false;
+  int64_t base_window = 0;  // of pyramidal; 0: the window itself
   double rope_theta = 10000.0;
   int64_t attn_conv_kernel = 4;  // K_a, 0: none
   bool branch_norm = true;
@@ -42,7 +44,10 @@ struct FusionTreeConfig : Config {
   int64_t expand = 2;
   int64_t time_step_rank = 0;  // R
   bool ssm_norm = false;
+  double dropout = 0.0, drop_branch = 0.0;  // of training only
 
+  // The local heads' window of a layer when "window_size" is this.
+  int64_t WindowOf(int64_t layer, int64_t window_size) const;
   int64_t group() const { return num_heads / num_kv_heads; }
   int64_t local_heads() const { return num_heads - global_heads; }
   bool HasMamba(int64_t layer) const {

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/math.h"
 #include "ops/elementwise.h"
+#include "ops/regularise.h"
 
 namespace fusiontree::models {
 
@@ -62,6 +63,17 @@ void FusionTreeModel::EncodeTime(ops::Context& context, const TimeTable& table,
   ops::Matmul(context, packed, table.basis, kernels::kStore, out, stride);
 }
 
+std::optional<nn::AttentionWeights> FusionTreeModel::DrawnWindow(const ops::Context& context,
+                                                                 const nn::AttentionWeights& weights,
+                                                                 int64_t layer) const {
+  const ops::Regularisation* regularisation = context.regularisation();
+  if (regularisation == nullptr || regularisation->window_size == 0) return std::nullopt;
+  std::optional<nn::AttentionWeights> drawn = weights;
+  for (nn::HeadSet& set : drawn->sets)
+    if (set.shape.window > 0) set.shape.window = config().WindowOf(layer, regularisation->window_size);
+  return drawn;
+}
+
 void FusionTreeModel::RunLayers(ops::Context& context, const cache::Batch& batch,
                                 const std::vector<int64_t>& positions, float* x, uint8_t* row_ok) const {
   const FusionTreeConfig& c = config();
@@ -93,6 +105,8 @@ void FusionTreeModel::RunLayers(ops::Context& context, const cache::Batch& batch
       ops::RunNorm(context, norm, branch, stride, rows, branch, row_ok);
       probe(op, branch);
     };
+    const std::vector<ops::Kept> kept =
+        layer.mamba && layer.attention ? ops::KeptBranches(context, number) : std::vector<ops::Kept>();
     if (layer.norm_in.weight) {
       ops::RunNorm(context, layer.norm_in, x, stride, rows, u, row_ok);
       probe("norm_in", u);
@@ -112,6 +126,7 @@ void FusionTreeModel::RunLayers(ops::Context& context, const cache::Batch& batch
                    stride, row_ok);
       probe("mamba_out", mamba);
       branch_norm(layer.norm_m, "norm_m", mamba);
+      ops::DropBranch(context, kept, ops::Kept::kAttention, mamba, stride);
     }
     if (layer.attention) {
       if (layer.norm_mid.weight) {  // serial: after the mixer
@@ -133,10 +148,14 @@ void FusionTreeModel::RunLayers(ops::Context& context, const cache::Batch& batch
         probe("attn_conv", in);
         seen = in;
       }
-      nn::RunAttention(context, layer.attn, pack(seen, layer.attn.qkv), batch, angles, number,
-                       kernels::kStore, attention, stride, row_ok);
+      const std::optional<nn::AttentionWeights> drawn =
+          DrawnWindow(context, layer.attn, static_cast<int64_t>(i));
+      nn::RunAttention(context, drawn ? *drawn : layer.attn, pack(seen, layer.attn.qkv), batch, angles,
+                       number, kernels::kStore, attention, stride, row_ok);
       probe("attn_out", attention);
       branch_norm(layer.norm_a, "norm_a", attention);
+      ops::Dropout(context, number, ops::Purpose::kAttention, attention, stride, rows, hidden);
+      ops::DropBranch(context, kept, ops::Kept::kMamba, attention, stride);
     }
     nn::RunFusion(context, layer.fusion, layer.mamba ? mamba : nullptr, layer.attention ? attention : nullptr,
                   rows, number, x, stride);

@@ -13,6 +13,7 @@
 #define FUSIONTREE_MODELS_FUSIONTREE_MODEL_H_
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "models/fusiontree/spec.h"
@@ -68,6 +69,9 @@ class FusionTreeModel : public LanguageModel {
   nn::AttentionWeights MakeAttention(const Plan& plan, int64_t index) const;
   nn::FusionWeights MakeFusion(const Plan& plan, int64_t index) const;
 
+  // With the window that a training step has drawn.
+  std::optional<nn::AttentionWeights> DrawnWindow(const ops::Context& context,
+                                                  const nn::AttentionWeights& weights, int64_t layer) const;
   void RunLayers(ops::Context& context, const cache::Batch& batch, const std::vector<int64_t>& positions,
                  float* x, uint8_t* row_ok) const override;
   int64_t head_dim() const override { return config().head_dim; }
