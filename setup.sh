@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 # The one list of packages: compilers and build tools, libraries, what fetches the model, what only the tests need.
 packages="
   g++ cmake ninja-build ccache pkg-config
-  libfmt-dev nlohmann-json3-dev libyaml-cpp-dev libpcre2-dev libutf8proc-dev libzstd-dev libreadline-dev
+  libfmt-dev nlohmann-json3-dev libyaml-cpp-dev libpcre2-dev libutf8proc-dev libzstd-dev libreadline-dev libcairo2-dev
   libopenmpi-dev openmpi-bin
   ca-certificates python3 python3-pip
   libgtest-dev clang libclang-rt-14-dev llvm"

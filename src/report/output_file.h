@@ -1,0 +1,20 @@
+// Writes files so that whoever reads them finds the old one or the whole new one.
+#ifndef FUSIONTREE_REPORT_OUTPUT_FILE_H_
+#define FUSIONTREE_REPORT_OUTPUT_FILE_H_
+
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace fusiontree::report {
+
+// All of `bytes` to an open descriptor. The sentence's "cannot be written" names `path`.
+base::Status WriteAll(int descriptor, std::string_view bytes, const std::string& path);
+
+// Under a temporary name beside `path`, then synced and renamed. Refuses to replace what is no regular file.
+base::Status ReplaceFile(const std::string& path, std::string_view bytes);
+
+}  // namespace fusiontree::report
+
+#endif  // FUSIONTREE_REPORT_OUTPUT_FILE_H_
