@@ -70,33 +70,21 @@ ValueRange Widened(ValueRange range, bool log, double margin) {
 }
 
 std::vector<Tick> LinearTicks(double low, double high, int count, bool whole) {
-  const double least = (high - low) / std::max(1, count - 1);
-  int exponent = static_cast<int>(std::floor(std::log10(least)));
-  int mantissa = 1;
-  for (const int m : {1, 2, 5, 10})
-    if (m * PowerOfTen(exponent) >= least * (1 - 1e-9)) {
-      mantissa = m;
-      break;
-    }
-  if (mantissa == 10) {
-    mantissa = 1;
-    ++exponent;
-  }
-  if (whole && exponent < 0) {
-    exponent = 0;
-    mantissa = 1;
-  }
-  const double step = mantissa * PowerOfTen(exponent);
-  const double first = std::ceil(low / step - 1e-9);
-  std::vector<Tick> ticks;
   const double largest = std::max(std::abs(low), std::abs(high));
-  // A step of at least the range's share makes no more than `count` of them.
-  for (int i = 0; i < count; ++i) {
-    const double value = (first + i) * step;
-    if (value > high + step * 1e-9) break;
-    ticks.push_back({value, TickLabel(value, largest, exponent)});
-  }
-  return ticks;
+  const int smallest = static_cast<int>(std::floor(std::log10((high - low) / count)));
+  for (int exponent = whole ? std::max(smallest, 0) : smallest;; ++exponent)
+    for (const int mantissa : {1, 2, 5}) {
+      const double step = mantissa * PowerOfTen(exponent);
+      const double first = std::ceil(low / step - 1e-9);
+      const double last = std::floor(high / step + 1e-9);
+      if (last - first + 1 > count) continue;
+      std::vector<Tick> ticks;
+      for (int i = 0; i <= static_cast<int>(last - first); ++i) {
+        const double value = (first + i) * step;
+        ticks.push_back({value, TickLabel(value, largest, exponent)});
+      }
+      return ticks;
+    }
 }
 
 std::vector<Tick> LogTicks(double low, double high, int count) {

@@ -27,8 +27,8 @@ struct Tick {
   std::string label;
 };
 
-// At most `count` (>= 2) round values within the range, 1, 2 or 5 times a power of ten apart; `whole`: only
-// whole numbers. All labels have the same number of decimals.
+// Round values within the range, 1, 2 or 5 times a power of ten apart: as many as there can be up to `count`
+// (>= 2), perhaps none; `whole`: only whole numbers. low < high. All labels have the same number of decimals.
 std::vector<Tick> LinearTicks(double low, double high, int count, bool whole);
 
 // Powers of ten within the range; with 2 and 5 between them where that leaves room, and the round values of a

@@ -139,8 +139,9 @@ void DrawHeatMap(const HeatMap& map, Box panel, Drawing* drawing) {
   Box plot = {rest.x, rest.y, rest.width, rest.height - kHorizontalAxisHeight};
   const ValueRange bar = {map.low, map.high, false};
   const std::vector<Tick> ticks = VerticalTicks({}, bar, plot.height);
-  const double bar_labels = WidestLabel(ticks);
-  double row_labels = 0;
+  double bar_labels = 0;
+  for (const Tick& tick : ticks) bar_labels = std::max(bar_labels, TextWidth(tick.label, kTickSize));
+  double row_labels = kLeastLabelWidth;
   for (const std::string& row : map.rows)
     row_labels = std::max(row_labels, std::min(TextWidth(row, kTickSize), kRowLabelShare * rest.width));
   const double left = kGap + (map.row_title.empty() ? 0 : kAxisSize + kGap) + row_labels + kGap;

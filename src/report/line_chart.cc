@@ -18,7 +18,10 @@ constexpr size_t kDottedUpTo = 32;  // so few points are also marked each
 constexpr size_t kLegendRows = 3;
 
 Colour ColourOf(size_t series) { return kPalette[series % kColours]; }
-bool DashedOf(size_t series) { return series / kColours % 2 == 1; }
+// With all colours used once, lines of the other kind.
+bool DashedOf(const std::vector<Series>& series, size_t i) {
+  return series[i].dashed != (i / kColours % 2 == 1);
+}
 
 struct Frame {
   Box plot;
@@ -140,7 +143,7 @@ Box AddLegend(const std::vector<Series>& series, Box panel, Drawing* drawing) {
     }
     const double middle = baseline - 0.36 * kTickSize;
     drawing->shapes.push_back(
-        PolylineShape{{{x, middle}, {x + kMark - 6, middle}}, ColourOf(i), 2.5, DashedOf(i)});
+        PolylineShape{{{x, middle}, {x + kMark - 6, middle}}, ColourOf(i), 2.5, DashedOf(series, i)});
     AddText({x + kMark, baseline}, std::move(name), kTickSize, kInk, Anchor::kStart, drawing);
     x += width + 2 * kGap;
   }
@@ -191,7 +194,7 @@ void DrawLineChart(const LineChart& chart, Box panel, Drawing* drawing) {
   for (size_t i = 0; i < chart.series.size(); ++i)
     if (!chart.series[i].band_low.empty()) DrawBand(frame, chart.series[i], ColourOf(i), drawing);
   for (size_t i = 0; i < chart.series.size(); ++i)
-    DrawSeries(frame, chart.series[i], ColourOf(i), DashedOf(i), drawing);
+    DrawSeries(frame, chart.series[i], ColourOf(i), DashedOf(chart.series, i), drawing);
 }
 
 }  // namespace fusiontree::report

@@ -38,7 +38,7 @@ Box AddTitle(const std::string& title, Box panel, Drawing* drawing) {
 }
 
 double WidestLabel(const std::vector<Tick>& ticks) {
-  double widest = 0;
+  double widest = kLeastLabelWidth;
   for (const Tick& tick : ticks) widest = std::max(widest, TextWidth(tick.label, kTickSize));
   return widest;
 }

@@ -26,6 +26,7 @@ struct Series {
   std::string name;                         // in the legend, which a chart of one series does not have
   std::vector<double> x, y;                 // [points]
   std::vector<double> band_low, band_high;  // [points], or both empty: a pale band behind the line
+  bool dashed = false;                      // lets a line below it be seen
 };
 
 struct LineChart {

@@ -27,8 +27,9 @@ Box AddTitle(const std::string& title, Box panel, Drawing* drawing);
 
 // Ticks of a horizontal axis `width` long: as many as their labels leave room for.
 std::vector<Tick> HorizontalTicks(const Axis& axis, const ValueRange& range, double width);
-// Ticks of a vertical axis `height` long, and the width of the widest label.
+// Ticks of a vertical axis `height` long, and the room its labels take.
 std::vector<Tick> VerticalTicks(const Axis& axis, const ValueRange& range, double height);
+constexpr double kLeastLabelWidth = 42;  // so that the plots of a column begin at one line
 double WidestLabel(const std::vector<Tick>& ticks);
 
 // Labels and axis title below `plot`; grid lines inside it when asked.

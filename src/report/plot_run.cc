@@ -19,7 +19,7 @@ using base::BadInput;
 using base::Status;
 
 constexpr double kSmoothing = 0.01;
-constexpr size_t kLeastSmoothed = 100;
+constexpr size_t kLeastSmoothed = 100, kMostSmoothed = 2000;  // points
 constexpr double kGap = std::numeric_limits<double>::quiet_NaN();
 constexpr double kWidePanel = 900, kHighPanel = 320;           // of pictures of one column, in CSS pixels
 constexpr double kOverviewPanel = 620, kOverviewHeight = 290;  // of the overview's two columns
@@ -54,8 +54,16 @@ class FigureMaker {
   }
 
   void AddLoss(std::vector<Panel>* panels) const {
-    // The total lies on its greatest term where that is the only one.
-    AddChart("Training loss", "nats per token", {{kLm, "next token (lm)"}, {kLoss, "total"}}, true, panels);
+    AddChart("Training loss", "nats per token", {{kLoss, "total"}, {kLm, "next token (lm)"}}, true, panels);
+    // The two often coincide.
+    if (!panels->empty()) {
+      std::vector<Series>& series = std::get<LineChart>(panels->back()).series;
+      if (series.size() == 2) {
+        series[1].dashed = true;
+        series[1].band_low.clear();
+        series[1].band_high.clear();
+      }
+    }
   }
   void AddOtherTerms(std::vector<Panel>* panels) const {
     AddChart(
@@ -184,25 +192,23 @@ Series Smoothed(const Series& series, double share) {
   const size_t n = series.y.size();
   if (n < kLeastSmoothed) return series;
   const size_t reach = std::max<size_t>(1, static_cast<size_t>(static_cast<double>(n) * share / 2));
-  Series out = {series.name, series.x, std::vector<double>(n), std::vector<double>(n),
-                std::vector<double>(n)};
-  for (size_t i = 0; i < n; ++i) {
-    // Shorter at both ends, and as far on one side as on the other: a falling line is not lifted.
-    const size_t side = std::min({reach, i, n - 1 - i});
-    double sum = 0, low = series.y[i], high = series.y[i];
-    size_t count = 0;
-    for (size_t j = i - side; j <= i + side; ++j) {
-      const double value = series.y[j];
-      if (!std::isfinite(value)) continue;
-      sum += value;
-      low = std::min(low, value);
-      high = std::max(high, value);
-      ++count;
-    }
-    const bool gap = !std::isfinite(series.y[i]) || count == 0;
-    out.y[i] = gap ? kGap : sum / static_cast<double>(count);
-    out.band_low[i] = gap ? kGap : low;
-    out.band_high[i] = gap ? kGap : high;
+  const size_t stride = std::max<size_t>(1, n / kMostSmoothed);  // less than the reach: no point is left out
+  Series out = {.name = series.name};
+  std::vector<double> near;
+  for (size_t i = 0; i < n; i = i + 1 == n ? n : std::min(i + stride, n - 1)) {
+    // At the beginning as far ahead as back, so that a steep fall is not cut off.
+    const size_t begin = i - std::min(i, reach);
+    const size_t end = std::min(n, i + std::min(i, reach) + 1);
+    near.clear();
+    for (size_t j = begin; j < end; ++j)
+      if (std::isfinite(series.y[j])) near.push_back(series.y[j]);
+    const bool gap = !std::isfinite(series.y[i]);
+    out.x.push_back(series.x[i]);
+    if (!gap)
+      std::nth_element(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(near.size() / 2), near.end());
+    out.y.push_back(gap ? kGap : near[near.size() / 2]);
+    out.band_low.push_back(gap ? kGap : *std::min_element(near.begin(), near.end()));
+    out.band_high.push_back(gap ? kGap : *std::max_element(near.begin(), near.end()));
   }
   return out;
 }
@@ -232,6 +238,7 @@ std::vector<std::pair<std::string, Figure>> RunFigures(const RunHistory& history
   maker.AddGates(&overview);
   maker.AddLearningRate(&overview);
   maker.AddMachine(&overview);
+  maker.AddLastHistogram(&overview);
   finish("loss", std::move(loss), 1);
   finish("learning_rate", std::move(rate), 1);
   finish("gates", std::move(gates), 1);

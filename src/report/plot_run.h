@@ -32,9 +32,9 @@ std::vector<std::pair<std::string, Figure>> RunFigures(const RunHistory& history
 // line.
 base::Result<std::vector<std::string>> PlotRun(const std::string& run_folder);
 
-// `y` as a line that the eye can follow: the mean over neighbours around each point, half of them on each
-// side, as many as `share` of all; the least and greatest of them are the band. Gaps stay gaps. Series of
-// fewer than 100 points stay as they are.
+// The line that the eye looks for in noise: the median of the neighbours around a point, as many as `share`
+// of all; the least and the greatest of them are the band. At most about 2,000 points come out; gaps stay
+// gaps there. Series of fewer than 100 points stay as they are.
 Series Smoothed(const Series& series, double share);
 
 }  // namespace fusiontree::report
