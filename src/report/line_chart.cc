@@ -167,7 +167,6 @@ void DrawLineChart(const LineChart& chart, Box panel, Drawing* drawing) {
       y.Add(s.band_high[i], chart.y.log);
     }
   }
-  const bool nothing = x.empty || y.empty;
   Frame frame{{}, RangeOf(chart.x, 0, x), RangeOf(chart.y, 0.05, y), chart.x.log, chart.y.log};
   const Box rest = AddLegend(chart.series, AddTitle(chart.title, panel, drawing), drawing);
   frame.plot = {rest.x, rest.y, rest.width - kRightMargin, rest.height - kHorizontalAxisHeight};
@@ -177,6 +176,11 @@ void DrawLineChart(const LineChart& chart, Box panel, Drawing* drawing) {
   frame.plot.width -= left;
 
   const Box& plot = frame.plot;
+  if (x.empty || y.empty) {
+    AddText({plot.x + plot.width / 2, plot.y + plot.height / 2}, "no data", kAxisSize, kQuietInk,
+            Anchor::kMiddle, drawing);
+    return;
+  }
   for (const Tick& tick : ticks) {
     const double at = plot.bottom() - Share(tick.value, frame.y, chart.y.log) * plot.height;
     AddLine({plot.x, at}, {plot.right(), at}, kGrid, 1, drawing);
@@ -187,9 +191,6 @@ void DrawLineChart(const LineChart& chart, Box panel, Drawing* drawing) {
                 drawing);
   AddLine({plot.x, plot.bottom()}, {plot.right(), plot.bottom()}, kFrameLine, 1, drawing);
   AddLine({plot.x, plot.y}, {plot.x, plot.bottom()}, kFrameLine, 1, drawing);
-  if (nothing)
-    AddText({plot.x + plot.width / 2, plot.y + plot.height / 2}, "no data", kAxisSize, kQuietInk,
-            Anchor::kMiddle, drawing);
   // Bands first: no line is hidden by the band of another.
   for (size_t i = 0; i < chart.series.size(); ++i)
     if (!chart.series[i].band_low.empty()) DrawBand(frame, chart.series[i], ColourOf(i), drawing);

@@ -64,7 +64,7 @@ std::vector<Tick> HorizontalTicks(const Axis& axis, const ValueRange& range, dou
 
 std::vector<Tick> VerticalTicks(const Axis& axis, const ValueRange& range, double height) {
   std::vector<Tick> ticks;
-  for (int count = std::clamp(static_cast<int>(height / 34), 2, 9); count >= 2; --count) {
+  for (int count = std::clamp(static_cast<int>(height / 30), 2, 9); count >= 2; --count) {
     ticks = axis.log ? LogTicks(range.low, range.high, count)
                      : LinearTicks(range.low, range.high, count, axis.whole);
     bool fits = true;

@@ -97,8 +97,9 @@ class FigureMaker {
   static Axis Log() { return {.log = true}; }
   // The same for every chart, so that they can be read one above the other.
   Axis StepAxis() const {
-    const double first = static_cast<double>(history_.first_step),
-                 last = static_cast<double>(history_.last_step);
+    const double last = static_cast<double>(history_.last_step);
+    double first = static_cast<double>(history_.first_step);
+    if (first < last && first <= 0.05 * last) first = 0;
     if (first == last) return {.title = "step", .whole = true};
     return {.title = "step", .low = first, .high = last, .whole = true};
   }
@@ -204,11 +205,13 @@ Series Smoothed(const Series& series, double share) {
       if (std::isfinite(series.y[j])) near.push_back(series.y[j]);
     const bool gap = !std::isfinite(series.y[i]);
     out.x.push_back(series.x[i]);
-    if (!gap)
-      std::nth_element(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(near.size() / 2), near.end());
-    out.y.push_back(gap ? kGap : near[near.size() / 2]);
-    out.band_low.push_back(gap ? kGap : *std::min_element(near.begin(), near.end()));
-    out.band_high.push_back(gap ? kGap : *std::max_element(near.begin(), near.end()));
+    std::sort(near.begin(), near.end());
+    const size_t quarter = near.size() / 4;
+    double sum = 0;
+    for (size_t j = quarter; j < near.size() - quarter; ++j) sum += near[j];
+    out.y.push_back(gap ? kGap : sum / static_cast<double>(near.size() - 2 * quarter));
+    out.band_low.push_back(gap ? kGap : near.front());
+    out.band_high.push_back(gap ? kGap : near.back());
   }
   return out;
 }

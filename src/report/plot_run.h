@@ -32,9 +32,9 @@ std::vector<std::pair<std::string, Figure>> RunFigures(const RunHistory& history
 // line.
 base::Result<std::vector<std::string>> PlotRun(const std::string& run_folder);
 
-// The line that the eye looks for in noise: the median of the neighbours around a point, as many as `share`
-// of all; the least and the greatest of them are the band. At most about 2,000 points come out; gaps stay
-// gaps there. Series of fewer than 100 points stay as they are.
+// The line that the eye looks for in noise: the mean of the middle half of a point's neighbours, as many as
+// `share` of all, which no outlier moves; the least and the greatest of them are the band. At most about
+// 2,000 points come out; gaps stay gaps there. Series of fewer than 100 points stay as they are.
 Series Smoothed(const Series& series, double share);
 
 }  // namespace fusiontree::report

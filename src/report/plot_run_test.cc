@@ -184,7 +184,8 @@ TEST(Smoothed, KeepsEndsGapsAndExtremes) {
   EXPECT_EQ(smooth.y.front(), 1);
   EXPECT_TRUE(std::isnan(smooth.y[500]) && std::isnan(smooth.band_low[500]));
   EXPECT_FALSE(std::isnan(smooth.y[501]));
-  EXPECT_EQ(smooth.y[300], 3);  // of 21 values 11 are 3, or 50 in place of a 1
+  EXPECT_NEAR(smooth.y[300], 2, 0.2);
+  EXPECT_NEAR(smooth.y[700], 2, 0.2);
   EXPECT_EQ(smooth.band_low[700], 1);
   EXPECT_EQ(smooth.band_high[700], 3);
   EXPECT_EQ(smooth.band_high[305], 50);
