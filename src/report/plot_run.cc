@@ -21,6 +21,7 @@ using base::Status;
 constexpr double kSmoothing = 0.01;
 constexpr size_t kLeastSmoothed = 100, kMostSmoothed = 2000;  // points
 constexpr double kGap = std::numeric_limits<double>::quiet_NaN();
+constexpr size_t kMostColumns = 4000;                          // of a heat map, before it is drawn
 constexpr double kWidePanel = 900, kHighPanel = 320;           // of pictures of one column, in CSS pixels
 constexpr double kOverviewPanel = 620, kOverviewHeight = 290;  // of the overview's two columns
 
@@ -119,14 +120,22 @@ class FigureMaker {
     map.bar_title = "0 attention · 1 Mamba";
     map.colours = ColourMap::kDiverging;
     const std::vector<int> layers = Layers();
-    for (const auto& [step, of_step] : history_.gates) map.columns.push_back(static_cast<double>(step));
+    // Of more steps than any picture shows, every second, third, ...: layers x steps stays small.
+    std::vector<const std::map<int, GatesRecord>*> shown;
+    const size_t every = (history_.gates.size() + kMostColumns - 1) / kMostColumns;
+    size_t number = 0;
+    for (const auto& [step, of_step] : history_.gates) {
+      if (number++ % every != 0) continue;
+      map.columns.push_back(static_cast<double>(step));
+      shown.push_back(&of_step);
+    }
     map.values_RC.reserve(layers.size() * map.columns.size());
     double furthest = 0;
     for (const int layer : layers) {
       map.rows.push_back(std::to_string(layer));
-      for (const auto& [step, of_step] : history_.gates) {
-        const auto found = of_step.find(layer);
-        const double mean = found == of_step.end() ? kGap : found->second.mean;
+      for (const auto* of_step : shown) {
+        const auto found = of_step->find(layer);
+        const double mean = found == of_step->end() ? kGap : found->second.mean;
         if (std::isfinite(mean)) furthest = std::max(furthest, std::abs(mean - 0.5));
         map.values_RC.push_back(mean);
       }

@@ -171,6 +171,17 @@ TEST(RunFigures, TheGatesOfAStepAndLayerAreInTheirCell) {
   EXPECT_DOUBLE_EQ(map.high, 0.8);
 }
 
+TEST(RunFigures, ManyStepsOfGatesAreThinned) {
+  RunHistory history;
+  for (int64_t step = 0; step < 9000; ++step)
+    ASSERT_TRUE(history.Add(ToRecord({step, 0, 0.5, 0.1, std::vector<double>(kGateBins, 1)})).ok());
+  const auto figures = RunFigures(history, "run");
+  const auto& map = std::get<HeatMap>(figures.front().second.panels.front());
+  EXPECT_EQ(map.columns.size(), 3000u);
+  EXPECT_EQ(map.values_RC.size(), 3000u);
+  EXPECT_EQ(map.columns[1], 3);
+}
+
 TEST(Smoothed, KeepsEndsGapsAndExtremes) {
   Series series;
   for (int i = 0; i < 1000; ++i) {

@@ -39,7 +39,7 @@ constexpr std::string_view kMean = "mean";
 constexpr std::string_view kDeviation = "deviation";
 constexpr std::string_view kHistogram = "histogram";
 constexpr int kGateBins = 16;  // equal, over 0 to 1
-constexpr int kMaxLayers = 10000;
+constexpr int kMaxLayers = 1000;
 
 // One line. `kind` is empty for the metrics of a step. Names are unique in a record; numbers that are not
 // finite become null in the file and NaN when read.
