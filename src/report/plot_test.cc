@@ -161,8 +161,9 @@ TEST(LineChart, GapsSplitTheLineAndLonePointsAreDots) {
   y[50] = kNaN;
   y[100] = kInfinity;
   y[102] = kNaN;  // 101 stands alone
+  y[105] = kNaN;  // 103 and 104 are two
   const Drawing drawing = Draw({"", {ChartOf(y)}});
-  EXPECT_EQ(DataLines(drawing).size(), 3u);
+  EXPECT_EQ(DataLines(drawing).size(), 4u);
   EXPECT_EQ(All<DotShape>(drawing).size(), 1u);
   ExpectFinite(drawing);
 }
