@@ -13,9 +13,11 @@
 #include "cli/command.h"
 #include "cli/files.h"
 #include "cli/interrupt.h"
+#include "cli/train_log.h"
 #include "engine/ranks.h"
 #include "engine/setup.h"
 #include "report/json.h"
+#include "report/plot_run.h"
 #include "report/units.h"
 #include "train/snapshot.h"
 #include "train/trainer.h"
@@ -53,12 +55,15 @@ class Train : public Command {
   std::string Summary() const override { return "train a model on token shards, or go on with a run"; }
   std::string Example() const override {
     return "  fusiontree train configs/quickstart.yaml -o run\n"
-           "  fusiontree train configs/quickstart.yaml -o run --resume";
+           "  fusiontree train configs/quickstart.yaml -o run --resume\n"
+           "  fusiontree train --plot run";
   }
   bool OnEveryRank() const override { return true; }
 
   void Declare(Options& options) override {
-    options.Argument("CONFIG.yaml", "what the run is (docs/training.md)", &config_);
+    options.Arguments("CONFIG.yaml", "what the run is (docs/training.md); one, or none with --plot",
+                      &configs_);
+    options.Text("--plot", "RUN", "only draw the pictures of a run, as PNG and SVG into RUN/plots", &plot_);
     options.Text("-o,--output", "RUN", "the run's folder: checkpoints and metrics", &run_);
     options.Flag("--resume", "go on from the last checkpoint of RUN", &resume_);
     options.Flag("--allow-changes", "resume although the config is another than the run's", &allow_changes_);
@@ -75,6 +80,10 @@ class Train : public Command {
   void UseRanks(parallel::Communicator* communicator) override { ranks_ = communicator; }
 
   base::Status Run() override {
+    if (plot_) return Plot();
+    if (configs_.size() != 1)
+      return base::BadInput("expected one CONFIG.yaml: what to train, and there are {}", configs_.size());
+    config_ = configs_[0];
     FT_ASSIGN_OR_RETURN(const std::string text, ReadInput(config_));
     if (!run_ && !dry_run_) return base::BadInput("-o RUN is missing: where to write");
     const std::string run =
@@ -119,24 +128,31 @@ class Train : public Command {
     Say(fmt::format("{}: {} parameters in {}, {} of {} steps done, {} tokens in all\n", run,
                     report::Count(static_cast<double>(trainer->layout().size())), trainer->model().TypeName(),
                     trainer->step(), trainer->steps(), report::Grouped(trainer->config().tokens())));
+    if (first()) {
+      FT_ASSIGN_OR_RETURN(TrainLog log, TrainLog::Open(run, trainer->step()));
+      log_.emplace(std::move(log));
+    }
     InterruptScope interrupt;
     const Clock::time_point begin = Clock::now();
     const int64_t start = trainer->step();
     Clock::time_point last = begin;
     int64_t last_step = start;
     std::string saved;
+    int64_t tokens = trainer->tokens();
     while (!trainer->done() && (stop_after_ == 0 || trainer->step() - start < stop_after_)) {
       const double flops = trainer->StepFlops();
+      const int64_t before = tokens;
       FT_ASSIGN_OR_RETURN(const train::StepReport step, trainer->Step());
       const train::RunConfig& config = trainer->config();
+      tokens = step.tokens;
       if (step.step % config.log_every == 0 || trainer->done()) {
         const double seconds = Since(last) / static_cast<double>(step.step - last_step);
-        Log(*trainer, step, seconds, flops);
+        FT_RETURN_IF_ERROR(Log(*trainer, step, seconds, flops, step.tokens - before));
         last = Clock::now();
         last_step = step.step;
       }
       if (config.evaluate_every > 0 && step.step % config.evaluate_every == 0)
-        FT_RETURN_IF_ERROR(Evaluate(*trainer));
+        FT_RETURN_IF_ERROR(Evaluate(*trainer, step.tokens));
       const bool stop = Interrupted();
       if (stop || (config.checkpoint_every > 0 && step.step % config.checkpoint_every == 0)) {
         FT_ASSIGN_OR_RETURN(saved, trainer->Save());
@@ -144,7 +160,7 @@ class Train : public Command {
       if (stop) break;
     }
     FT_ASSIGN_OR_RETURN(saved, trainer->Save());
-    FT_RETURN_IF_ERROR(Evaluate(*trainer));
+    if (evaluated_ != trainer->step()) FT_RETURN_IF_ERROR(Evaluate(*trainer, tokens));
     return Tell(*trainer, saved, Since(begin));
   }
 
@@ -160,22 +176,35 @@ class Train : public Command {
     if (first()) std::fputs(text.c_str(), stderr);
   }
 
-  void Log(const train::Trainer& trainer, const train::StepReport& step, double seconds, double flops) const {
+  base::Status Log(const train::Trainer& trainer, const train::StepReport& step, double seconds, double flops,
+                   int64_t batch) {
+    if (!first()) return base::OkStatus();
     const double left = seconds * static_cast<double>(trainer.steps() - step.step);
-    const double rate = static_cast<double>(trainer.config().stages[0].batch) / seconds;
+    const double rate = static_cast<double>(batch) / seconds;
+    const double mfu = peak_ > 0.0 ? flops / seconds / peak_ : 0.0;
     Say(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  norm {:.2f}  {} tok/s  {:.2f} of peak  {} left\n",
                     step.step, trainer.steps(), step.losses.total, step.learning_rate, step.gradient_norm,
-                    report::Grouped(std::llround(rate)), peak_ > 0.0 ? flops / seconds / peak_ : 0.0,
-                    report::Seconds(left)));
+                    report::Grouped(std::llround(rate)), mfu, report::Seconds(left)));
+    return log_->Step(step, {rate, mfu, ResidentBytes()});
   }
 
-  base::Status Evaluate(train::Trainer& trainer) {
+  base::Status Evaluate(train::Trainer& trainer, int64_t tokens) {
     FT_ASSIGN_OR_RETURN(held_out_, trainer.EvaluateHeldOut());
+    evaluated_ = trainer.step();
     if (held_out_.documents > 0)
       Say(fmt::format("held out: {:.4f} bits a byte over {} documents of {} tokens\n",
                       held_out_.bits_per_byte(), report::Grouped(held_out_.documents),
                       report::Grouped(held_out_.tokens)));
+    if (first() && held_out_.documents > 0) return log_->HeldOut(trainer.step(), tokens, held_out_);
     return base::OkStatus();
+  }
+
+  base::Status Plot() const {
+    if (!first()) return base::OkStatus();
+    FT_ASSIGN_OR_RETURN(const std::vector<std::string> paths, report::PlotRun(*plot_));
+    std::string text;
+    for (const std::string& path : paths) text += path + "\n";
+    return WriteOutput(text);
   }
 
   base::Status DryRun(train::Trainer& trainer) const {
@@ -236,9 +265,11 @@ class Train : public Command {
   }
 
   std::string config_, isa_ = "auto";
-  std::optional<std::string> run_;
+  std::vector<std::string> configs_;
+  std::optional<std::string> run_, plot_;
+  std::optional<TrainLog> log_;
   bool resume_ = false, allow_changes_ = false, dry_run_ = false, json_ = false;
-  int64_t threads_ = 0, stop_after_ = 0;
+  int64_t threads_ = 0, stop_after_ = 0, evaluated_ = -1;
   parallel::Communicator* ranks_ = nullptr;
   double peak_ = 0.0;
   train::HeldOut held_out_;

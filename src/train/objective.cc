@@ -16,6 +16,27 @@ class GateProbe : public ops::Probe {
                int64_t stride) override {
     if (op == "gate") gates_.push_back({layer, {value, stride, rows, columns, {}}});
   }
+  std::vector<GateStatistics> Measure(const ops::Context& context) const {
+    std::vector<GateStatistics> all;
+    for (const auto& [layer, gates] : gates_) {
+      GateStatistics& of_layer = all.emplace_back();
+      of_layer.layer = layer;
+      const std::vector<ops::Kept> kept = ops::KeptBranches(context, layer);
+      for (int64_t r = 0; r < gates.m; ++r) {
+        if (!kept.empty() && kept[static_cast<size_t>(r)] != ops::Kept::kBoth) continue;
+        for (int64_t i = 0; i < gates.n; ++i) {
+          const double g = static_cast<double>(gates.values[r * gates.stride + i]);
+          of_layer.sum += g;
+          of_layer.squares += g * g;
+          of_layer
+              .bins[std::clamp(static_cast<int>(g * GateStatistics::kBins), 0, GateStatistics::kBins - 1)] +=
+              1.0;
+        }
+        of_layer.count += static_cast<double>(gates.n);
+      }
+    }
+    return all;
+  }
   // Those of documents that ran with both branches; a layer without any is not there.
   std::vector<ops::Gates> Counted(const ops::Context& context) const {
     std::vector<ops::Gates> counted;
@@ -67,7 +88,7 @@ void RunGates(ops::Context& context, const std::vector<ops::Gates>& gates, doubl
   const ops::GateWeights of_layer{.low = weights.gate_target - weights.gate_margin,
                                   .high = weights.gate_target + weights.gate_margin,
                                   .per_channel = weights.per_channel,
-                                  .measure_entropy = weights.measure_entropy,
+                                  .measure_entropy = weights.monitor,
                                   .balance = weights.balance * part,
                                   .entropy = weights.entropy * part,
                                   .polarise = weights.polarise * part};
@@ -82,6 +103,18 @@ void RunGates(ops::Context& context, const std::vector<ops::Gates>& gates, doubl
 }
 
 }  // namespace
+
+void GateStatistics::Add(const GateStatistics& other) {
+  count += other.count;
+  sum += other.sum;
+  squares += other.squares;
+  for (int i = 0; i < kBins; ++i) bins[i] += other.bins[i];
+}
+
+double GateStatistics::deviation() const {
+  if (count <= 0.0) return 0.0;
+  return __builtin_sqrt(std::max(0.0, squares / count - mean() * mean()));
+}
 
 Objective::Objective(ops::Context* context, models::Model* model) : context_(*context), model_(*model) {
   FT_CHECK(model->trainable() != nullptr);
@@ -147,6 +180,8 @@ base::Result<Losses> Objective::Run(const Slot& slot, const StepTotals& step, co
   FT_RETURN_IF_ERROR(RequireFinite(row_ok, "a norm"));
   Losses losses;
   FT_RETURN_IF_ERROR(RunHead(slot, step, weights, teacher, &losses));
+  gates_.clear();
+  if (weights.monitor) gates_ = probe.Measure(context_);
   RunGates(context_, probe.Counted(context_), static_cast<double>(rows) / static_cast<double>(step.tokens),
            weights, &losses);
   tape_.Backward();

@@ -21,9 +21,9 @@ constexpr int64_t kLossRows = 256;  // rows of logits held at a time; part of th
 struct LossWeights {
   double balance = 0.0, entropy = 0.0, polarise = 0.0, distill = 0.0;
   double gate_target = 0.5, gate_margin = 0.1;
-  bool per_channel = false;      // balance of each channel's mean
-  double temperature = 2.0;      // of distillation
-  bool measure_entropy = false;  // also where its factor is 0
+  bool per_channel = false;  // balance of each channel's mean
+  double temperature = 2.0;  // of distillation
+  bool monitor = false;      // measures the entropy even where its factor is 0, and gate statistics
 };
 
 struct Losses {
@@ -37,6 +37,18 @@ struct Slot {
   cache::Batch batch;
   std::vector<int32_t> targets;        // [T]: the token that follows, or -1: not counted
   ops::Regularisation regularisation;  // of its rows; without rows: none
+};
+
+// The gates of one layer over the tokens that ran with both branches.
+struct GateStatistics {
+  static constexpr int kBins = 16;  // equal, over 0 to 1
+  int64_t layer = 0;
+  double count = 0.0, sum = 0.0, squares = 0.0;
+  double bins[kBins] = {};
+
+  void Add(const GateStatistics& other);
+  double mean() const { return count > 0.0 ? sum / count : 0.0; }
+  double deviation() const;
 };
 
 // What the step that the slot is a part of has in all, known from its data.
@@ -63,6 +75,9 @@ class Objective {
   base::Result<Losses> Run(const Slot& slot, const StepTotals& step, const LossWeights& weights,
                            const Teacher& teacher = {});
 
+  // Of the last slot, a gated layer each; only with LossWeights::monitor.
+  const std::vector<GateStatistics>& gates() const { return gates_; }
+
  private:
   base::Status RunHead(const Slot& slot, const StepTotals& step, const LossWeights& weights,
                        const Teacher& teacher, Losses* losses);
@@ -70,6 +85,7 @@ class Objective {
   ops::Context& context_;
   models::Model& model_;
   ops::Tape tape_;
+  std::vector<GateStatistics> gates_;
   std::vector<float> hidden_, logits_, dlogits_, taught_;
 };
 

@@ -180,6 +180,12 @@ base::Status Trainer::Refresh() {
   return model_->trainable()->Refresh(context_, values);
 }
 
+int64_t Trainer::tokens() const {
+  if (step_ == 0) return 0;
+  const StepPlace last = rows_->PlaceOf(step_ - 1);
+  return last.tokens_before + last.stage->batch;
+}
+
 double Trainer::StepFlops() const {
   const Stage& stage = *rows_->PlaceOf(std::min(step_, steps() - 1)).stage;
   return 3.0 * static_cast<double>(stage.batch) *
@@ -268,7 +274,9 @@ base::Result<StepReport> Trainer::Step() {
   weights.entropy = config_.entropy.At(place.tokens_before);
   weights.polarise = config_.polarise.At(place.tokens_before);
 
+  weights.monitor = (step_ + 1) % config_.log_every == 0 || step_ + 1 == steps();
   std::vector<Losses> losses(static_cast<size_t>(own));
+  std::vector<GateStatistics> gates;  // of each slot and layer
   models::Trainable& trainable = *model_->trainable();
   const auto compute = [&](int64_t s, float* out) -> base::Status {
     Slot slot;
@@ -281,6 +289,7 @@ base::Result<StepReport> Trainer::Step() {
       return NameNonFinite(slots[static_cast<size_t>(s)], first_row);
     if (!run.ok()) return run.status();
     losses[static_cast<size_t>(s)] = *run;
+    gates.insert(gates.end(), objective_->gates().begin(), objective_->gates().end());
     for (size_t i = 0; i < layout_->count(); ++i) trainable.ReadGradient(i, out + layout_->offset(i));
     return base::OkStatus();
   };
@@ -305,6 +314,19 @@ base::Result<StepReport> Trainer::Step() {
     communicator_->AllGather(losses.data(), losses.size() * sizeof(Losses), all.data());
     if (!communicator_->status().ok()) return communicator_->status();
     losses = std::move(all);
+    std::vector<GateStatistics> all_gates(gates.size() * static_cast<size_t>(ranks()));
+    communicator_->AllGather(gates.data(), gates.size() * sizeof(GateStatistics), all_gates.data());
+    if (!communicator_->status().ok()) return communicator_->status();
+    gates = std::move(all_gates);
+  }
+  for (const GateStatistics& of_slot : gates) {
+    const auto same = [&](const GateStatistics& g) { return g.layer == of_slot.layer; };
+    const auto found = std::find_if(report.gates.begin(), report.gates.end(), same);
+    if (found == report.gates.end()) {
+      report.gates.push_back(of_slot);
+    } else {
+      found->Add(of_slot);
+    }
   }
   for (const Losses& slot : losses) {
     report.losses.lm += slot.lm;
@@ -400,9 +422,7 @@ base::Result<std::string> Trainer::Save() {
   FT_RETURN_IF_ERROR(GatherShards(second.data()));
   base::Status status;
   if (rank() == 0 && !fs::exists(path)) {
-    const int64_t tokens =
-        step_ == 0 ? 0 : rows_->PlaceOf(step_ - 1).tokens_before + rows_->PlaceOf(step_ - 1).stage->batch;
-    status = WriteSnapshot(path, {step_, tokens, config_text_, fingerprint_},
+    status = WriteSnapshot(path, {step_, tokens(), config_text_, fingerprint_},
                            {config_json_, tokenizer_folder_}, *layout_, model_->trainable()->parameters(),
                            config_.bf16, {master_.data(), first.data(), second.data()});
     const std::vector<int64_t> steps = ListSnapshots(run_);

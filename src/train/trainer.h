@@ -26,6 +26,7 @@ struct StepReport {
   Losses losses;       // of the step
   double gradient_norm = 0.0;
   double learning_rate = 0.0;
+  std::vector<GateStatistics> gates;  // of a step that is logged, a gated layer each
 };
 
 // Under several ranks each runs its slots; all have the same weights, and each a part of AdamW's moments.
@@ -48,6 +49,7 @@ class Trainer {
   const models::Model& model() const { return *model_; }
   const Layout& layout() const { return *layout_; }
   int64_t step() const { return step_; }  // steps done
+  int64_t tokens() const;                 // seen by them
   int64_t steps() const { return config_.steps(); }
   bool done() const { return step_ == steps(); }
   // Model FLOPs of the forward and backward of the next step: three forwards.
