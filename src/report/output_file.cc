@@ -11,6 +11,8 @@
 
 namespace fusiontree::report {
 
+namespace {
+
 base::Status WriteAll(int descriptor, std::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t written = write(descriptor, bytes.data(), bytes.size());
@@ -20,6 +22,17 @@ base::Status WriteAll(int descriptor, std::string_view bytes, const std::string&
     bytes.remove_prefix(static_cast<size_t>(written));
   }
   return base::OkStatus();
+}
+
+}  // namespace
+
+base::Status AppendAll(int descriptor, std::string_view bytes, const std::string& path) {
+  const off_t before = lseek(descriptor, 0, SEEK_END);
+  base::Status status = WriteAll(descriptor, bytes, path);
+  if (!status.ok() && before >= 0 && ftruncate(descriptor, before) != 0)
+    return base::Failed("{}, and what was written cannot be taken back: {}", status.message(),
+                        std::strerror(errno));
+  return status;
 }
 
 base::Status ReplaceFile(const std::string& path, std::string_view bytes) {

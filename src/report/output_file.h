@@ -9,8 +9,9 @@
 
 namespace fusiontree::report {
 
-// All of `bytes` to an open descriptor. The sentence's "cannot be written" names `path`.
-base::Status WriteAll(int descriptor, std::string_view bytes, const std::string& path);
+// All of `bytes` to the end of the file that is open for it, or, on an error (a full disk), nothing of them:
+// what was written is taken back. The error names `path`.
+base::Status AppendAll(int descriptor, std::string_view bytes, const std::string& path);
 
 // Under a temporary name beside `path`, then synced and renamed. Refuses to replace what is no regular file.
 base::Status ReplaceFile(const std::string& path, std::string_view bytes);

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/bytes.h"
+#include "base/grouped.h"
 
 namespace fusiontree::report {
 namespace {
@@ -150,7 +151,8 @@ class FigureMaker {
   HeatMap LastHistogram() const {
     const auto& [step, of_step] = *history_.gates.rbegin();
     HeatMap map;
-    map.title = fmt::format("Distribution of the gate over tokens and channels at step {}", step);
+    map.title =
+        fmt::format("Distribution of the gate over tokens and channels at step {}", base::Grouped(step));
     map.x.title = "gate (0 attention, 1 Mamba)";
     map.row_title = "layer";
     map.bar_title = "% of the layer's gates";

@@ -79,13 +79,7 @@ RunLog::~RunLog() {
   if (descriptor_ >= 0) close(descriptor_);
 }
 
-Status RunLog::Append(const Record& record) {
-  const off_t before = lseek(descriptor_, 0, SEEK_END);
-  Status status = WriteAll(descriptor_, ToLine(record), path_);
-  if (!status.ok() && before >= 0 && ftruncate(descriptor_, before) != 0)
-    return Failed("{}, and its last line cannot be taken back: {}", status.message(), std::strerror(errno));
-  return status;
-}
+Status RunLog::Append(const Record& record) { return AppendAll(descriptor_, ToLine(record), path_); }
 
 Status RunLog::Sync() {
   if (fdatasync(descriptor_) == 0) return base::OkStatus();

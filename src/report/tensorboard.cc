@@ -163,14 +163,14 @@ EventFile::~EventFile() {
   close(descriptor_);
 }
 
-void EventFile::Scalar(std::string_view tag, int64_t step, double time, double value) {
+void EventFile::AddScalar(std::string_view tag, int64_t step, double time, double value) {
   std::string entry;
   AppendBytes(kTag, base::ReplaceInvalidUtf8(tag), &entry);
   AppendFloat(kSimpleValue, static_cast<float>(value), &entry);
   Add(step, time, entry);
 }
 
-void EventFile::Histograms(std::string_view tag, int64_t step, double time, const Histogram& histogram) {
+void EventFile::AddHistogram(std::string_view tag, int64_t step, double time, const Histogram& histogram) {
   FT_CHECK(!histogram.counts.empty() && histogram.edges.size() == histogram.counts.size() + 1);
   double count = 0;
   for (const double c : histogram.counts) count += c;
@@ -206,8 +206,9 @@ void EventFile::CloseEvent() {
 
 base::Status EventFile::Flush() {
   CloseEvent();
-  const std::string bytes = std::exchange(pending_, {});
-  return WriteAll(descriptor_, bytes, path_);
+  FT_RETURN_IF_ERROR(AppendAll(descriptor_, pending_, path_));
+  pending_.clear();
+  return base::OkStatus();
 }
 
 }  // namespace fusiontree::report

@@ -39,8 +39,9 @@ class EventFile {
   ~EventFile();  // flushes; an error is lost
 
   // `time` is in seconds since 1970. All scalars of a step between two flushes are one event.
-  void Scalar(std::string_view tag, int64_t step, double time, double value);
-  void Histograms(std::string_view tag, int64_t step, double time, const Histogram& histogram);
+  void AddScalar(std::string_view tag, int64_t step, double time, double value);
+  void AddHistogram(std::string_view tag, int64_t step, double time, const Histogram& histogram);
+  // On an error (a full disk) the file ends with its last whole record, and the next call tries again.
   base::Status Flush();
 
   const std::string& path() const { return path_; }

@@ -1,8 +1,10 @@
 #include "report/tensorboard.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <bit>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -135,10 +137,10 @@ TEST_F(EventFileTest, ScalarsAndHistogramsAreWhatWasGiven) {
   auto file = EventFile::Create(folder_, 1700000000, "node/1");
   ASSERT_TRUE(file.ok()) << file.status().message();
   EXPECT_EQ(file->path(), (folder_ / "events.out.tfevents.1700000000.node_1").string());
-  file->Scalar("loss/lm", 300, 1700000001.5, 3.25);
-  file->Scalar("loss/total", 300, 1700000001.5, -1e-3);
-  file->Histograms("gate/layer 0", 300, 1700000001.5, EqualBins({1, 0, 3, 4}, 0, 1, 0.5, 0.25));
-  file->Scalar("loss/lm", 301, 1700000002.5, 3);
+  file->AddScalar("loss/lm", 300, 1700000001.5, 3.25);
+  file->AddScalar("loss/total", 300, 1700000001.5, -1e-3);
+  file->AddHistogram("gate/layer 0", 300, 1700000001.5, EqualBins({1, 0, 3, 4}, 0, 1, 0.5, 0.25));
+  file->AddScalar("loss/lm", 301, 1700000002.5, 3);
   ASSERT_TRUE(file->Flush().ok());
 
   const std::vector<Message> events = Events(file->path());
@@ -172,7 +174,7 @@ TEST_F(EventFileTest, EveryFlushIsInTheFile) {
   ASSERT_TRUE(file.ok());
   EXPECT_EQ(Events(file->path()).size(), 1u);  // TensorBoard can open it at once
   for (int step = 1; step <= 5; ++step) {
-    file->Scalar("loss", step, 1700000000 + step, 1.0 / step);
+    file->AddScalar("loss", step, 1700000000 + step, 1.0 / step);
     EXPECT_EQ(Events(file->path()).size(), static_cast<size_t>(step));
     ASSERT_TRUE(file->Flush().ok());
     EXPECT_EQ(Events(file->path()).size(), static_cast<size_t>(step) + 1);
@@ -182,13 +184,13 @@ TEST_F(EventFileTest, EveryFlushIsInTheFile) {
 TEST_F(EventFileTest, ARestartWritesAnotherFileAndSaysFromWhichStep) {
   auto first = EventFile::Create(folder_, 1700000000, "host");
   ASSERT_TRUE(first.ok());
-  for (int step = 1; step <= 5; ++step) first->Scalar("loss", step, 1700000000 + step, step);
+  for (int step = 1; step <= 5; ++step) first->AddScalar("loss", step, 1700000000 + step, step);
   ASSERT_TRUE(first->Flush().ok());
   // Within the same second, too: nothing is ever overwritten.
   for (const int64_t seconds : {1700000000, 1700000100}) {
     auto second = EventFile::Create(folder_, seconds, "host", 4);
     ASSERT_TRUE(second.ok());
-    for (int step = 4; step <= 6; ++step) second->Scalar("loss", step, 1700000200 + step, 10 * step);
+    for (int step = 4; step <= 6; ++step) second->AddScalar("loss", step, 1700000200 + step, 10 * step);
     ASSERT_TRUE(second->Flush().ok());
     const std::vector<Message> events = Events(second->path());
     ASSERT_EQ(events.size(), 5u);
@@ -198,6 +200,28 @@ TEST_F(EventFileTest, ARestartWritesAnotherFileAndSaysFromWhichStep) {
   EXPECT_EQ(Events(first->path()).size(), 6u);
   EXPECT_TRUE(fs::exists(folder_ / "events.out.tfevents.1700000000.host.1"));
   EXPECT_TRUE(fs::exists(folder_ / "events.out.tfevents.1700000100.host"));
+}
+
+TEST_F(EventFileTest, AFullDiskLeavesWholeRecordsAndLosesNone) {
+  auto file = EventFile::Create(folder_, 1700000000, "host");
+  ASSERT_TRUE(file.ok());
+  // A limit on the size of files stands for the disk: part of the record is written, then no more.
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old_limit;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old_limit), 0);
+  rlimit limit = {fs::file_size(file->path()) + 10, old_limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  file->AddScalar("loss", 1, 1700000001, 3);
+  const base::Status status = file->Flush();
+  setrlimit(RLIMIT_FSIZE, &old_limit);
+  std::signal(SIGXFSZ, old_handler);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.message().find("cannot be written: File too large"), std::string::npos)
+      << status.message();
+  EXPECT_EQ(Events(file->path()).size(), 1u);
+  file->AddScalar("loss", 2, 1700000002, 2);
+  ASSERT_TRUE(file->Flush().ok());
+  EXPECT_EQ(Events(file->path()).size(), 3u);
 }
 
 TEST_F(EventFileTest, ErrorsNameTheFile) {
