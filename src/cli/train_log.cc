@@ -31,7 +31,7 @@ base::Result<TrainLog> TrainLog::Open(const std::string& run, int64_t step) {
 }
 
 base::Status TrainLog::Write(const report::Record& record) {
-  for (const auto& [name, value] : record.numbers) events_.Scalar(name, record.step, Now(), value);
+  for (const auto& [name, value] : record.numbers) events_.AddScalar(name, record.step, Now(), value);
   return log_.Append(record);
 }
 
@@ -61,9 +61,9 @@ base::Status TrainLog::Step(const train::StepReport& step, const Speed& speed) {
                                     {std::begin(g.bins), std::end(g.bins)}};
     FT_RETURN_IF_ERROR(log_.Append(report::ToRecord(gates)));
     const std::string tag = fmt::format("gate/layer_{:02}", g.layer);
-    events_.Scalar(tag, step.step, Now(), g.mean());
-    events_.Histograms(tag, step.step, Now(),
-                       report::EqualBins(gates.histogram, 0.0, 1.0, g.mean(), g.deviation()));
+    events_.AddScalar(tag, step.step, Now(), g.mean());
+    events_.AddHistogram(tag, step.step, Now(),
+                         report::EqualBins(gates.histogram, 0.0, 1.0, g.mean(), g.deviation()));
   }
   return events_.Flush();
 }
