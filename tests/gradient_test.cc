@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 
+#include "base/sample.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors_writer.h"
 #include "golden.h"
@@ -28,17 +29,6 @@ namespace {
 
 namespace fs = std::filesystem;
 const fs::path kTestdata = FUSIONTREE_TESTDATA;
-
-// An instrumented build takes a sixth of the configurations.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool kInstrumented = true;
-#else
-constexpr bool kInstrumented = false;
-#endif
-#else
-constexpr bool kInstrumented = false;
-#endif
 
 using Tensors = std::map<std::string, std::vector<float>>;
 
@@ -301,10 +291,7 @@ std::vector<std::string> Configurations() {
     for (const auto& entry : fs::directory_iterator(kTestdata / family))
       if (entry.is_directory()) names.push_back(std::string(family) + "/" + entry.path().stem().string());
   std::sort(names.begin(), names.end());
-  if (!kInstrumented) return names;
-  std::vector<std::string> some;
-  for (size_t i = 0; i < names.size(); i += 6) some.push_back(names[i]);
-  return some;
+  return base::Sample(names, 6);
 }
 INSTANTIATE_TEST_SUITE_P(All, OracleGradient, testing::ValuesIn(Configurations()), NameOf);
 

@@ -1,9 +1,6 @@
 # Compile flags of the sources that are built for one instruction set. Instrumented ones compile in seconds instead of
 # minutes without the checks of addresses that AddressSanitizer makes anyway; ref has them all.
 set(simd)
-if(FUSIONTREE_SANITIZE)
-  list(APPEND simd -DFUSIONTREE_INSTRUMENTED)
-endif()
 if(FUSIONTREE_SANITIZE MATCHES undefined)
   list(APPEND simd -fno-sanitize=pointer-overflow,alignment,null$<$<CXX_COMPILER_ID:Clang>:,object-size>)
 endif()
