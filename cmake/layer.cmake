@@ -4,41 +4,38 @@
 # headers it may include (tests/layers_test.cc reads these lines). Every *_test.cc beside the sources
 # goes into one executable NAME_test, every *_fuzz.cc becomes a libFuzzer target of its own. EXCLUDE: files of the folder
 # whose place another one takes in this build.
-# With FUSIONTREE_QUICK, for the instrumented builds, heavy headers are read once for all libraries and once for all tests, and the tests'
-# own code is neither optimised nor counted for fuzzing. The release build, without, sees that every file includes what
-# it uses.
-set(ft_quick_test_options -O0)
+# Tests read heavy headers once for all and are not optimised themselves: what they call is. With FUSIONTREE_QUICK, for the
+# instrumented builds, libraries read them once too, and tests are not counted for fuzzing. The release build, without, sees
+# that every file of a library includes what it uses.
+set(ft_test_options -O0)
 if(FUSIONTREE_FUZZ)
-  list(APPEND ft_quick_test_options -fno-sanitize=fuzzer-no-link)
+  list(APPEND ft_test_options -fno-sanitize=fuzzer-no-link)
 endif()
 
-function(ft_make_precompiled)
+function(ft_make_precompiled KIND)
   file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
-  set(headers <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <vector> <fmt/format.h>
-              <nlohmann/json.hpp>)
-  foreach(kind library test)
-    add_library(ft_pch_${kind} OBJECT ${CMAKE_BINARY_DIR}/pch.cc)
-    target_link_libraries(ft_pch_${kind} PRIVATE fmt::fmt nlohmann_json::nlohmann_json Threads::Threads)
-    target_precompile_headers(ft_pch_${kind} PRIVATE ${headers})
-  endforeach()
-  if(BUILD_TESTING)
+  add_library(ft_pch_${KIND} OBJECT ${CMAKE_BINARY_DIR}/pch.cc)
+  target_link_libraries(ft_pch_${KIND} PRIVATE fmt::fmt nlohmann_json::nlohmann_json Threads::Threads)
+  target_precompile_headers(ft_pch_${KIND} PRIVATE <algorithm> <functional> <map> <memory> <optional> <string> <string_view>
+    <vector> <fmt/format.h> <nlohmann/json.hpp>)
+  if(KIND STREQUAL test)
     target_link_libraries(ft_pch_test PRIVATE GTest::gtest GTest::gtest_main)
     target_precompile_headers(ft_pch_test PRIVATE <gtest/gtest.h>)
-    target_compile_options(ft_pch_test PRIVATE ${ft_quick_test_options})
+    target_compile_options(ft_pch_test PRIVATE ${ft_test_options})
   endif()
 endfunction()
 
 # KIND: library or test.
 function(ft_quick TARGET KIND)
-  if(NOT FUSIONTREE_QUICK)
+  if(KIND STREQUAL library AND NOT FUSIONTREE_QUICK)
     return()
   endif()
   if(NOT TARGET ft_pch_${KIND})
-    ft_make_precompiled()
+    ft_make_precompiled(${KIND})
   endif()
   target_precompile_headers(${TARGET} REUSE_FROM ft_pch_${KIND})
   if(KIND STREQUAL test)
-    target_compile_options(${TARGET} PRIVATE ${ft_quick_test_options})
+    target_compile_options(${TARGET} PRIVATE ${ft_test_options})
   endif()
 endfunction()
 

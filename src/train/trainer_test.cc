@@ -144,6 +144,13 @@ TEST_F(TrainerTest, EachStageHasItsRows) {
     row += place.stage->rows();
   }
   EXPECT_EQ(tokens, read->tokens());
+  // The rate of each step is that of the tokens it ends at, and of its stage.
+  const End end = Train(config, "rates", false, 100, 1);
+  for (const StepReport& report : end.reports)
+    EXPECT_DOUBLE_EQ(report.learning_rate,
+                     0.01 * read->rate.Factor(report.tokens) * (report.step > 10 ? 0.5 : 1.0));
+  EXPECT_DOUBLE_EQ(end.reports[0].learning_rate, 0.01 * 192 / 500);
+  EXPECT_LT(end.reports[11].learning_rate, end.reports[9].learning_rate);
 }
 
 TEST_F(TrainerTest, AResumeUnderAnotherConfigIsRefusedByItsKeys) {
