@@ -314,10 +314,12 @@ base::Result<StepReport> Trainer::Step() {
     communicator_->AllGather(losses.data(), losses.size() * sizeof(Losses), all.data());
     if (!communicator_->status().ok()) return communicator_->status();
     losses = std::move(all);
-    std::vector<GateStatistics> all_gates(gates.size() * static_cast<size_t>(ranks()));
-    communicator_->AllGather(gates.data(), gates.size() * sizeof(GateStatistics), all_gates.data());
-    if (!communicator_->status().ok()) return communicator_->status();
-    gates = std::move(all_gates);
+    if (!gates.empty()) {  // of every rank or of none
+      std::vector<GateStatistics> all_gates(gates.size() * static_cast<size_t>(ranks()));
+      communicator_->AllGather(gates.data(), gates.size() * sizeof(GateStatistics), all_gates.data());
+      if (!communicator_->status().ok()) return communicator_->status();
+      gates = std::move(all_gates);
+    }
   }
   for (const GateStatistics& of_slot : gates) {
     const auto same = [&](const GateStatistics& g) { return g.layer == of_slot.layer; };

@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 
+#include "base/sample.h"
 #include "kernels/table.h"
 #include "parallel/local.h"
 #include "train/snapshot.h"
@@ -77,6 +78,7 @@ class TrainerTest : public testing::Test {
       const StepReport &x = a.reports[a.reports.size() - i], &y = b.reports[b.reports.size() - i];
       EXPECT_EQ(std::memcmp(&x, &y, offsetof(StepReport, gates)), 0) << what << ", step " << x.step;
       ASSERT_EQ(x.gates.size(), y.gates.size());
+      if (x.gates.empty()) continue;
       EXPECT_EQ(std::memcmp(x.gates.data(), y.gates.data(), x.gates.size() * sizeof(GateStatistics)), 0)
           << what << ", gates of step " << x.step;
     }
@@ -90,8 +92,8 @@ class TrainerTest : public testing::Test {
 };
 
 TEST_F(TrainerTest, ThreadsAndRestartsChangeNoBit) {
-  for (const char* dtype : {"f32", "bf16"}) {
-    const std::string config = Config("", dtype), name(dtype);
+  for (const std::string& dtype : base::Sample<std::string>({"bf16", "f32"}, 2)) {
+    const std::string config = Config("", dtype), name = dtype;
     const End one = Train(config, name + "1", false, 100, 1);
     ASSERT_EQ(one.reports.size(), 12u);  // 10 steps of 192 tokens, 2 of 384
     EXPECT_EQ(one.reports.back().tokens, 2688);
@@ -110,7 +112,7 @@ TEST_F(TrainerTest, ThreadsAndRestartsChangeNoBit) {
 TEST_F(TrainerTest, RanksChangeNoBit) {
   const std::string config = Config();
   const End one = Train(config, "one", false, 100, 2);
-  for (const int ranks : {2, 4}) {
+  for (const int ranks : base::Sample<int>({4, 2}, 2)) {
     const std::string run = "ranks" + std::to_string(ranks);
     std::mutex mutex;
     std::map<int, End> ends;
