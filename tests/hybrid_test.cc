@@ -380,7 +380,10 @@ TEST_P(LongDecode, HoldsWhatGlobalHeadsSee) {
   double page = 0;
   for (size_t g = 0; g < layout.groups.size(); ++g) page += static_cast<double>(layout.PageBytes(g));
   EXPECT_NEAR(grown, expected, page);
-  EXPECT_LE(ResidentBytes() - resident, expected + (2 << 20));
+  // A sanitizer keeps what was freed.
+  if (!base::kInstrumented) {
+    EXPECT_LE(ResidentBytes() - resident, expected + (2 << 20));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, LongDecode,
