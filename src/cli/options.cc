@@ -6,8 +6,9 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <string_view>
+
+#include "base/edit_distance.h"
 
 namespace fusiontree::cli {
 namespace {
@@ -25,22 +26,6 @@ std::string RangeText(int64_t low, int64_t high) {
 std::string LongName(const std::string& names) {
   const size_t at = names.find("--");
   return at == std::string::npos ? names : names.substr(at);
-}
-
-// Single-character changes between two short words.
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row.back();
 }
 
 // "  left   help", the help wrapped at words.
@@ -188,7 +173,7 @@ base::Status Options::UnknownOption(const std::string& name) const {
   const Option* nearest = nullptr;
   size_t best = kClose;
   for (const Option& option : options_) {
-    const size_t distance = EditDistance(name, option.name);
+    const size_t distance = base::EditDistance(name, option.name);
     if (distance >= best) continue;
     best = distance;
     nearest = &option;

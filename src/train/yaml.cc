@@ -8,25 +8,12 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/edit_distance.h"
+
 namespace fusiontree::train {
 namespace {
 
 constexpr size_t kMostBytes = size_t{1} << 20;
-
-size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 // The whole of a plain scalar as a number.
 template <typename T>
@@ -221,9 +208,10 @@ base::Status YamlMap::RefuseUnknown() const {
   for (const auto& entry : node_->yaml) {
     const std::string key = entry.first.Scalar();
     if (std::find(node_->asked.begin(), node_->asked.end(), key) != node_->asked.end()) continue;
-    const auto nearest = std::min_element(
-        node_->asked.begin(), node_->asked.end(),
-        [&](const std::string& a, const std::string& b) { return Distance(key, a) < Distance(key, b); });
+    const auto nearest = std::min_element(node_->asked.begin(), node_->asked.end(),
+                                          [&](const std::string& a, const std::string& b) {
+                                            return base::EditDistance(key, a) < base::EditDistance(key, b);
+                                          });
     return base::BadInput("{}: line {}: there is no key \"{}\" (did you mean \"{}\"?)", node_->name,
                           entry.first.Mark().line + 1, node_->PathOf(key), *nearest);
   }
