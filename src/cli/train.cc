@@ -137,7 +137,6 @@ class Train : public Command {
     const int64_t start = trainer->step();
     Clock::time_point last = begin;
     int64_t last_step = start;
-    std::string saved;
     int64_t tokens = trainer->tokens();
     while (!trainer->done() && (stop_after_ == 0 || trainer->step() - start < stop_after_)) {
       const double flops = trainer->StepFlops();
@@ -153,13 +152,11 @@ class Train : public Command {
       }
       if (config.evaluate_every > 0 && step.step % config.evaluate_every == 0)
         FT_RETURN_IF_ERROR(Evaluate(*trainer, step.tokens));
-      const bool stop = Interrupted();
-      if (stop || (config.checkpoint_every > 0 && step.step % config.checkpoint_every == 0)) {
-        FT_ASSIGN_OR_RETURN(saved, trainer->Save());
-      }
-      if (stop) break;
+      if (Interrupted()) break;
+      if (config.checkpoint_every > 0 && step.step % config.checkpoint_every == 0)
+        FT_RETURN_IF_ERROR(trainer->Save().status());
     }
-    FT_ASSIGN_OR_RETURN(saved, trainer->Save());
+    FT_ASSIGN_OR_RETURN(const std::string saved, trainer->Save());
     if (evaluated_ != trainer->step()) FT_RETURN_IF_ERROR(Evaluate(*trainer, tokens));
     return Tell(*trainer, saved, Since(begin));
   }

@@ -11,7 +11,7 @@
 namespace fusiontree::ops {
 
 struct Norm {
-  const float* weight = nullptr;  // [n]; null: there is no norm, x passes
+  const float* weight = nullptr;  // [n]; null: there is no norm, and nothing is run
   const float* bias = nullptr;    // [n] of a LayerNorm, or null
   int64_t n = 0;
   float eps = 0.0f;

@@ -15,6 +15,7 @@
 #include "models/fusiontree/config.h"
 #include "models/init.h"
 #include "models/trainable.h"
+#include "ops/finite_probe.h"
 #include "parallel/tree.h"
 #include "tensor/dequantise.h"
 #include "train/snapshot.h"
@@ -30,23 +31,6 @@ base::Result<std::string> ReadFile(const std::string& path) {
   if (!in) return base::BadInput("{}: cannot be opened", path);
   return std::string((std::istreambuf_iterator<char>(in)), {});
 }
-
-// The first operation that made a value that is not finite.
-class FiniteProbe : public ops::Probe {
- public:
-  explicit FiniteProbe(const kernels::Table& table) : table_(table) {}
-  void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns,
-               int64_t stride) override {
-    for (int64_t r = 0; r < rows && found_.empty(); ++r)
-      if (!table_.all_finite(value + r * stride, columns))
-        found_ = layer < 0 ? std::string(op) : fmt::format("layer {}, {}", layer, op);
-  }
-  const std::string& found() const { return found_; }
-
- private:
-  const kernels::Table& table_;
-  std::string found_;
-};
 
 std::string Fingerprint(const models::Model& model, const std::string& variant, int64_t slots) {
   base::NumericsPolicy policy;
@@ -239,14 +223,14 @@ base::Status Trainer::NameNonFinite(const std::vector<data::Row>& rows, int64_t 
   const int64_t count = slot.batch.rows();
   std::vector<float> hidden(static_cast<size_t>(count * model_->hidden_stride()));
   std::vector<uint8_t> ok(static_cast<size_t>(count));
-  FiniteProbe probe(context_.kernels());
+  ops::FiniteProbe probe(context_.kernels());
   context_.set_probe(&probe);
   context_.set_regularisation(&slot.regularisation);
   model_->Forward(context_, slot.batch, hidden.data(), ok.data());
   context_.set_probe(nullptr);
   context_.set_regularisation(nullptr);
   return base::Failed("step {}: a value is not finite: {}", step_ + 1,
-                      probe.found().empty() ? "in the losses or the backward" : probe.found());
+                      probe.where().empty() ? "in the losses or the backward" : probe.where());
 }
 
 base::Result<StepReport> Trainer::Step() {
