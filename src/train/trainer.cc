@@ -1,23 +1,13 @@
 #include "train/trainer.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
 
 #include "base/check.h"
-#include "base/policy.h"
-#include "models/fusiontree/config.h"
-#include "models/init.h"
 #include "models/trainable.h"
 #include "ops/finite_probe.h"
 #include "parallel/tree.h"
-#include "tensor/dequantise.h"
 #include "train/snapshot.h"
 
 namespace fusiontree::train {
@@ -26,137 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr int64_t kExchangeFloats = 1 << 22;  // of gradients, at a time
 
-base::Result<std::string> ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return base::BadInput("{}: cannot be opened", path);
-  return std::string((std::istreambuf_iterator<char>(in)), {});
-}
-
-std::string Fingerprint(const models::Model& model, const std::string& variant, int64_t slots) {
-  base::NumericsPolicy policy;
-  policy.variant = variant;
-  policy.type = fmt::format("{}, training, {} slots, {} loss rows", model.TypeName(), slots, kLossRows);
-  policy.cache_type = model.CacheTypeName();
-  policy.reduction_slices = model.config().reduction_slices;
-  policy.key_block = kernels::kKeyBlock;
-  policy.split_keys = kernels::kSplitKeys;
-  policy.vocab_block = kernels::kVocabBlock;
-  return policy.Fingerprint();
-}
-
 }  // namespace
-
-base::Result<std::unique_ptr<Trainer>> Trainer::Create(const std::string& config_text,
-                                                       const std::string& name, const Options& options,
-                                                       base::ThreadPool* pool, const kernels::Table* table,
-                                                       parallel::Communicator* communicator) {
-  std::unique_ptr<Trainer> trainer(new Trainer(pool, table, communicator));
-  FT_RETURN_IF_ERROR(trainer->Start(config_text, name, options));
-  return trainer;
-}
-
-base::Status Trainer::Start(const std::string& config_text, const std::string& name, const Options& options) {
-  FT_ASSIGN_OR_RETURN(config_, ReadRunConfig(config_text, name));
-  config_text_ = config_text;
-  run_ = options.run;
-  if (!parallel::ValidDegree(config_.slots, ranks()))
-    return base::BadInput("{} ranks cannot share {} slots, but {} can", ranks(), config_.slots,
-                          fmt::join(parallel::ValidDegrees(config_.slots), ", "));
-  FT_ASSIGN_OR_RETURN(rows_, RowSource::Open(config_));
-  if (!rows_->folders().empty() && rows_->folders()[0]->has_tokenizer)
-    tokenizer_folder_ = config_.data[0].path + "/" + data::kShardTokenizer;
-
-  std::string from = config_.model;
-  SnapshotState state;
-  if (options.resume) {
-    const std::vector<int64_t> steps = ListSnapshots(run_);
-    if (steps.empty()) return base::BadInput("{}: there is no checkpoint to go on from", run_);
-    from = SnapshotPath(run_, steps.back());
-    FT_ASSIGN_OR_RETURN(state, ReadSnapshotState(from));
-    FT_ASSIGN_OR_RETURN(const std::vector<std::string> changes, ConfigDifferences(state.config, config_text));
-    if (!changes.empty() && !options.allow_changes)
-      return base::BadInput("{}: the config is not the run's: {}", name, fmt::join(changes, "; "));
-    step_ = state.step;
-  } else if (fs::path(from).extension() == ".json") {
-    FT_ASSIGN_OR_RETURN(const std::string text, ReadFile(from));
-    const auto spec = models::ReadSpec(text);
-    if (!spec.ok()) return spec.status().WithContext(from);
-    from = run_ + "/initial";
-    if (rank() == 0) {
-      std::error_code error;
-      fs::create_directories(from, error);
-      if (error) return base::Failed("{}: cannot be made: {}", from, error.message());
-      FT_RETURN_IF_ERROR(
-          models::WriteInitialWeights(**spec, config_.seed, tensor::DType::kF32, from, nullptr));
-      std::ofstream out(from + "/config.json", std::ios::binary);
-      out << text;
-      out.close();
-      if (!out) return base::Failed("{}/config.json: cannot be written", from);
-    }
-    if (communicator_) communicator_->Barrier();
-  }
-  FT_RETURN_IF_ERROR(LoadModel(from));
-  if (options.resume) {
-    if (state.fingerprint != fingerprint_ && !options.allow_changes)
-      return base::BadInput("{}: was made under another numerics policy ({}, now {})", from,
-                            state.fingerprint, fingerprint_);
-    FT_RETURN_IF_ERROR(ReadSnapshotValues(from, *layout_, master_.data(), first_.data(), second_.data()));
-    const base::Range shard = ShardOf(rank());
-    for (std::vector<float>* moments : {&first_, &second_}) {
-      std::fill(moments->begin(), moments->begin() + shard.begin, 0.0f);
-      std::fill(moments->begin() + shard.end, moments->end(), 0.0f);
-    }
-  }
-  return Refresh();
-}
-
-base::Status Trainer::LoadModel(const std::string& folder) {
-  FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(folder));
-  models::ModelOptions options;
-  options.compute = config_.bf16 ? models::ComputeType::kBf16 : models::ComputeType::kF32;
-  options.trainable = true;
-  FT_ASSIGN_OR_RETURN(model_, models::LoadModel(checkpoint, options, context_));
-  FT_ASSIGN_OR_RETURN(const std::optional<std::string> json, checkpoint.ReadText("config.json"));
-  config_json_ = json.value_or("");
-  const nlohmann::json parsed = nlohmann::json::parse(config_json_, nullptr, false);
-  const bool hybrid = dynamic_cast<const models::FusionTreeConfig*>(&model_->config()) != nullptr;
-  for (const char* key : {"dropout", "attention_dropout", "hidden_dropout"})
-    if (!hybrid && parsed.is_object() && parsed.contains(key) && parsed[key].is_number() && parsed[key] > 0.0)
-      return base::BadInput("{}/config.json: \"{}\" is {}, but only FusionTree is trained with dropout",
-                            folder, key, parsed[key].get<double>());
-  for (const Stage& stage : config_.stages)
-    if (!hybrid && !stage.windows.empty())
-      return base::BadInput("\"windows\" are drawn for FusionTree only, and {} is a {} model", folder,
-                            model_->config().family);
-  const models::Config& model = model_->config();
-  if (rows_->vocab_size() > model.vocab_size)
-    return base::BadInput("the data has {} token ids, but the model's vocabulary {}", rows_->vocab_size(),
-                          model.vocab_size);
-  for (const Stage& stage : config_.stages)
-    if (stage.length > model.max_positions)
-      return base::BadInput("rows of {} tokens do not fit into the model's {} positions", stage.length,
-                            model.max_positions);
-  pages_ = std::make_unique<cache::BlockPool>(model_->cache_layout(), size_t{1} << 40);
-  objective_ = std::make_unique<Objective>(&context_, model_.get());
-  layout_ = std::make_unique<Layout>(model_->trainable()->parameters());
-  slot_sum_ = std::make_unique<SlotSum>(layout_->size());
-  for (std::vector<float>* values : {&master_, &first_, &second_})
-    values->assign(static_cast<size_t>(layout_->size()), 0.0f);
-  fingerprint_ = Fingerprint(*model_, context_.kernels().name, config_.slots);
-  return ReadMaster(checkpoint);
-}
-
-base::Status Trainer::ReadMaster(const checkpoint::Checkpoint& checkpoint) {
-  for (size_t i = 0; i < layout_->count(); ++i) {
-    const checkpoint::TensorInfo* info = checkpoint.Find(layout_->name(i));
-    FT_CHECK(info != nullptr);
-    std::vector<char> bytes(info->bytes);
-    FT_RETURN_IF_ERROR(checkpoint.Read(*info, 0, info->bytes, bytes.data()));
-    tensor::ToFloat(info->type, bytes.data(), static_cast<size_t>(info->elements()),
-                    master_.data() + layout_->offset(i));
-  }
-  return base::OkStatus();
-}
 
 base::Status Trainer::Refresh() {
   std::vector<const float*> values;
@@ -176,50 +36,9 @@ double Trainer::StepFlops() const {
          (model_->FlopsPerToken(stage.length / 2) + model_->HeadFlops());
 }
 
-base::Status Trainer::MakeSlot(const std::vector<data::Row>& rows, int64_t first_row, Slot* slot,
-                               std::vector<std::unique_ptr<cache::SequenceState>>* sequences) {
-  ops::Regularisation& drawn = slot->regularisation;
-  drawn.seed = config_.seed;
-  drawn.step = step_;
-  if (const auto* model = dynamic_cast<const models::FusionTreeConfig*>(&model_->config())) {
-    drawn.dropout = model->dropout;
-    drawn.drop_branch = model->drop_branch;
-  }
-  const std::vector<int64_t>& windows = rows_->PlaceOf(step_).stage->windows;
-  if (!windows.empty())
-    drawn.window_size =
-        windows[drawn.Draw(0, 0, -1, ops::Purpose::kWindow) % static_cast<uint64_t>(windows.size())];
-  for (const data::Row& row : rows) {
-    int64_t begin = 0;
-    for (size_t t = 0, piece = 0; t < row.ids.size(); ++t) {
-      if (piece < row.pieces.size() && row.pieces[piece].begin == static_cast<int32_t>(t)) {
-        begin = static_cast<int64_t>(t);
-        ++piece;
-      }
-      drawn.row.push_back(first_row);
-      drawn.column.push_back(static_cast<int64_t>(t));
-      drawn.begin.push_back(begin);
-    }
-    ++first_row;
-    for (const data::Piece& piece : row.pieces) {
-      sequences->push_back(model_->NewSequence(pages_.get()));
-      FT_RETURN_IF_ERROR(
-          slot->batch.Add(sequences->back().get(), row.ids.data() + piece.begin, piece.length));
-    }
-    if (row.pieces.empty()) {  // of a task
-      sequences->push_back(model_->NewSequence(pages_.get()));
-      FT_RETURN_IF_ERROR(
-          slot->batch.Add(sequences->back().get(), row.ids.data(), static_cast<int64_t>(row.ids.size())));
-    }
-    slot->targets.insert(slot->targets.end(), row.targets.begin(), row.targets.end());
-  }
-  return base::OkStatus();
-}
-
 base::Status Trainer::NameNonFinite(const std::vector<data::Row>& rows, int64_t first_row) {
-  Slot slot;
-  std::vector<std::unique_ptr<cache::SequenceState>> sequences;
-  FT_RETURN_IF_ERROR(MakeSlot(rows, first_row, &slot, &sequences));
+  FT_ASSIGN_OR_RETURN(const BuiltSlot built, slot_builder_->Build(step_, rows, first_row));
+  const Slot& slot = built.slot;
   const int64_t count = slot.batch.rows();
   std::vector<float> hidden(static_cast<size_t>(count * model_->hidden_stride()));
   std::vector<uint8_t> ok(static_cast<size_t>(count));
@@ -263,12 +82,11 @@ base::Result<StepReport> Trainer::Step() {
   std::vector<GateStatistics> gates;  // of each slot and layer
   models::Trainable& trainable = *model_->trainable();
   const auto compute = [&](int64_t s, float* out) -> base::Status {
-    Slot slot;
-    std::vector<std::unique_ptr<cache::SequenceState>> sequences;
     const int64_t first_row = (first_slot + s) * per_slot;
-    FT_RETURN_IF_ERROR(MakeSlot(slots[static_cast<size_t>(s)], first_row, &slot, &sequences));
+    FT_ASSIGN_OR_RETURN(const BuiltSlot built,
+                        slot_builder_->Build(step_, slots[static_cast<size_t>(s)], first_row));
     trainable.ZeroGradients(context_);
-    const base::Result<Losses> run = objective_->Run(slot, totals, weights);
+    const base::Result<Losses> run = objective_->Run(built.slot, totals, weights);
     if (!run.ok() && run.status().kind() == base::ErrorKind::kFailed)
       return NameNonFinite(slots[static_cast<size_t>(s)], first_row);
     if (!run.ok()) return run.status();

@@ -16,6 +16,7 @@
 #include "train/optimizer.h"
 #include "train/rows.h"
 #include "train/run_config.h"
+#include "train/slot_builder.h"
 #include "train/slot_sum.h"
 
 namespace fusiontree::train {
@@ -69,8 +70,6 @@ class Trainer {
   base::Status LoadModel(const std::string& folder);
   base::Status ReadMaster(const checkpoint::Checkpoint& checkpoint);
   base::Status Refresh();
-  base::Status MakeSlot(const std::vector<data::Row>& rows, int64_t first_row, Slot* slot,
-                        std::vector<std::unique_ptr<cache::SequenceState>>* sequences);
   base::Status NameNonFinite(const std::vector<data::Row>& rows, int64_t first_row);
   base::Status Update(const float* gradient, float scale, double rate);
   int ranks() const { return communicator_ ? communicator_->size() : 1; }
@@ -86,7 +85,7 @@ class Trainer {
   parallel::Communicator* communicator_;
   std::unique_ptr<RowSource> rows_;
   std::unique_ptr<models::Model> model_;
-  std::unique_ptr<cache::BlockPool> pages_;
+  std::unique_ptr<SlotBuilder> slot_builder_;
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<Layout> layout_;
   std::unique_ptr<SlotSum> slot_sum_;
