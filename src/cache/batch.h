@@ -13,8 +13,11 @@ namespace fusiontree::cache {
 struct Span {
   SequenceState* sequence;  // already extended by `count`: length() == first_position + count
   int64_t first_row;        // of the batch
-  int64_t first_position;   // in the sequence
+  int64_t first_position;   // in the sequence: where its keys lie
   int64_t count;            // rows, >= 1
+
+  // In the text, which may have begun before the sequence did.
+  int64_t text_position() const { return sequence->origin() + first_position; }
 };
 
 struct Batch {

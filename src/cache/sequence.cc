@@ -47,6 +47,7 @@ SequenceState::SequenceState(SequenceState&& other)
       clear_from_(other.clear_from_),
       head_dim_(other.head_dim_),
       length_(other.length_),
+      origin_(other.origin_),
       pages_(std::move(other.pages_)),
       states_(std::exchange(other.states_, nullptr)),
       mark_(std::exchange(other.mark_, nullptr)),
@@ -65,6 +66,23 @@ void SequenceState::Clear() {
   pool_->Free(pages_.size(), std::exchange(states_, nullptr));
   pool_->Free(pages_.size(), std::exchange(mark_, nullptr));
   length_ = 0;
+  origin_ = 0;
+}
+
+base::Status SequenceState::ContinueFrom(int64_t origin, const std::vector<std::byte>& states) {
+  FT_CHECK(length_ == 0 && states_ == nullptr && origin >= 0);
+  const size_t bytes = pool_->layout().PageBytes(pages_.size());
+  FT_CHECK(states.size() == bytes);
+  if (bytes > 0 && (states_ = pool_->Allocate(pages_.size())) == nullptr)
+    return base::Failed("the key/value cache is full: {} bytes hold no page of states", pool_->max_bytes());
+  if (bytes > 0) std::memcpy(states_, states.data(), bytes);
+  origin_ = origin;
+  return base::OkStatus();
+}
+
+std::vector<std::byte> SequenceState::StateBytes() const {
+  if (states_ == nullptr) return {};
+  return {states_, states_ + pool_->layout().PageBytes(pages_.size())};
 }
 
 base::Status SequenceState::Extend(int64_t count) {

@@ -27,6 +27,14 @@ class SequenceState {
   // Positions whose keys and values are (or are about to be) written: the position of the next token.
   int64_t length() const { return length_; }
 
+  // The position in its text of the sequence's first token: 0, unless it was made by ContinueFrom.
+  int64_t origin() const { return origin_; }
+  // Begins this empty sequence at position `origin` of a text, with the states that the text so far has left
+  // (StateBytes of the sequence that ran it) and none of its keys. Fails without memory for them.
+  base::Status ContinueFrom(int64_t origin, const std::vector<std::byte>& states);
+  // All states, whole; empty for a model that keeps none.
+  std::vector<std::byte> StateBytes() const;
+
   // Makes room for `count` more positions and moves length() past them; pages that no later query can see are
   // given back first. All or nothing: on failure (no pages left) the state is as before.
   base::Status Extend(int64_t count);
@@ -62,7 +70,7 @@ class SequenceState {
   BlockPool* pool_;
   ClearFrom clear_from_;
   int64_t head_dim_;
-  int64_t length_ = 0;
+  int64_t length_ = 0, origin_ = 0;
   std::vector<std::vector<std::byte*>> pages_;
   std::byte* states_ = nullptr;  // from the first Extend on
   std::byte* mark_ = nullptr;

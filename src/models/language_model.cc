@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "nn/state_view.h"
+#include "ops/recompute.h"
 #include "ops/regularise.h"
 
 namespace fusiontree::models {
@@ -91,19 +93,37 @@ void LanguageModel::Forward(ops::Context& context, const cache::Batch& batch, fl
   const int64_t rows = batch.rows(), stride = hidden_stride();
   std::fill(row_ok, row_ok + rows, uint8_t{1});
   context.StartForward();
-  std::vector<int64_t> positions;
+  const std::shared_ptr<Pass> pass(new Pass{batch, {}});
   for (const cache::Span& span : batch.spans)
-    for (int64_t i = 0; i < span.count; ++i) positions.push_back(span.first_position + i);
-  FT_CHECK(static_cast<int64_t>(positions.size()) == rows);
+    for (int64_t i = 0; i < span.count; ++i) pass->positions.push_back(span.text_position() + i);
+  FT_CHECK(static_cast<int64_t>(pass->positions.size()) == rows);
   float* x = context.Take(rows * stride);
   nn::VocabParallelEmbedding(context, store_.matrix(embedding_), vocabulary_, batch.ids.data(), rows, x,
                              stride);
   nn::ObserveWhole(context, -1, "embed", x, rows, config().hidden_size, stride);
   ops::Dropout(context, -1, ops::Purpose::kEmbedding, x, stride, rows, config().hidden_size);
-  RunLayers(context, batch, positions, x, row_ok);
+  StartLayers(context, pass.get());
+  RunLayers(context, pass, x, row_ok);
   if (ops::Tape* tape = context.tape()) tape->Declare(hidden, rows * stride);
   ops::RunNorm(context, final_norm_, x, stride, rows, hidden, row_ok);
   nn::ObserveWhole(context, -1, "final_norm", hidden, rows, config().hidden_size, stride);
+}
+
+void LanguageModel::RunLayers(ops::Context& context, const std::shared_ptr<Pass>& pass, float* x,
+                              uint8_t* row_ok) const {
+  for (int64_t i = 0; i < config().num_layers; ++i) {
+    if (context.tape() == nullptr || !context.recompute()) {
+      RunLayer(context, *pass, i, x, row_ok);
+      continue;
+    }
+    const nn::SavedLayerStates states(pass->batch, static_cast<int>(i));
+    const auto ok = std::make_shared<std::vector<uint8_t>>(row_ok, row_ok + pass->rows());
+    ops::Recomputation::Run(
+        context, x, pass->rows() * hidden_stride(),
+        [this, &context, pass, i, x, ok] { RunLayer(context, *pass, i, x, ok->data()); },
+        [states] { states.Restore(); });
+    std::copy(ok->begin(), ok->end(), row_ok);
+  }
 }
 
 void LanguageModel::Head(ops::Context& context, const float* hidden, const int64_t* rows, int64_t count,

@@ -12,6 +12,7 @@
 #include "models/trainable.h"
 #include "models/weight_store.h"
 #include "nn/parallel_linear.h"
+#include "ops/attention.h"
 #include "ops/norm.h"
 
 namespace fusiontree::models {
@@ -66,9 +67,18 @@ class LanguageModel : public Model, public Trainable {
                            const ModelOptions& options, ops::Context& context,
                            const std::function<base::Status()>& add_layers);
 
-  // x [T, hidden_stride]: the residual stream, through all layers, in place.
-  virtual void RunLayers(ops::Context& context, const cache::Batch& batch,
-                         const std::vector<int64_t>& positions, float* x, uint8_t* row_ok) const = 0;
+  // What the layers of one forward share.
+  struct Pass {
+    const cache::Batch& batch;
+    std::vector<int64_t> positions;  // of each row
+    ops::RopeAngles angles{};
+    float* time = nullptr;  // an encoding of the positions for all layers
+    int64_t rows() const { return batch.rows(); }
+  };
+  virtual void StartLayers(ops::Context& context, Pass* pass) const = 0;
+  // x [T, hidden_stride]: the residual stream, through one layer, in place.
+  virtual void RunLayer(ops::Context& context, const Pass& pass, int64_t layer, float* x,
+                        uint8_t* row_ok) const = 0;
   virtual int64_t head_dim() const = 0;  // 2 for a model without attention
 
   Shard shard_;  // what this rank holds of the model
@@ -78,6 +88,8 @@ class LanguageModel : public Model, public Trainable {
   cache::CacheLayout layout_;
 
  private:
+  void RunLayers(ops::Context& context, const std::shared_ptr<Pass>& pass, float* x, uint8_t* row_ok) const;
+
   CacheType cache_type_;
   nn::VocabularyRuns vocabulary_;
   size_t embedding_ = 0, head_ = 0;  // the same matrix when tied

@@ -50,7 +50,7 @@ void RunFusion(ops::Context& context, const FusionWeights& w, const float* mamba
   const float* f = any;
   if (mamba && attention) {
     const std::vector<ops::Kept> kept = ops::KeptBranches(context, layer);
-    float* gate = context.Take(m * stride);
+    float* gate = context.TakeLasting(m * stride);  // the gates' losses read it
     float* mixed = context.Take(m * stride);
     if (w.gated) {
       inner = context.TakeOver(inner, m * inner_stride);

@@ -1,6 +1,7 @@
 #include "ops/context.h"
 
 #include "base/check.h"
+#include "ops/recompute.h"
 
 namespace fusiontree::ops {
 
@@ -28,8 +29,15 @@ float* Context::Take(int64_t floats) {
   return value;
 }
 
+float* Context::TakeLasting(int64_t floats) {
+  return recomputation_ == nullptr ? Take(floats) : recomputation_->Take(floats);
+}
+
 void Context::StartForward() {
-  if (tape_ == nullptr || tape_->empty()) values_.Reset();
+  if (tape_ == nullptr || tape_->empty()) {
+    values_.Reset();
+    lasting_.Reset();
+  }
   scratch_arena_.Reset();
 }
 

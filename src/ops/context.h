@@ -17,6 +17,7 @@
 namespace fusiontree::ops {
 
 struct Regularisation;
+class Recomputation;
 
 // Scratch of one thread: the kernels' part, then the operation's own.
 constexpr size_t kOpScratchBytes = size_t{1} << 20;
@@ -52,6 +53,12 @@ class Context {
   float* TakeOver(float* of, int64_t floats) { return tape_ == nullptr ? of : Take(floats); }
   // The same without a gradient: constants, and what an operation keeps for its backward.
   float* TakeConstant(int64_t floats) { return values_.TakeArray<float>(floats); }
+  // The same of a result that outlives its scope when a layer is computed again in the backward
+  // (recompute.h): the array is the same both times.
+  float* TakeLasting(int64_t floats);
+  // Whether layers keep only what goes into them for the backward.
+  bool recompute() const { return recompute_; }
+  void set_recompute(bool recompute) { recompute_ = recompute; }
   // Gives everything back, except what a tape needs.
   void StartForward();
 
@@ -89,6 +96,7 @@ class Context {
   }
 
  private:
+  friend class Recomputation;
   static constexpr size_t kThreadBytes = kernels::kScratchBytes + kOpScratchBytes;
   base::ThreadPool* pool_ = nullptr;
   const kernels::Table* table_;
@@ -96,7 +104,9 @@ class Context {
   Probe* probe_ = nullptr;
   Tape* tape_ = nullptr;
   const Regularisation* regularisation_ = nullptr;
-  tensor::Arena values_, scratch_arena_;
+  bool recompute_ = false;
+  Recomputation* recomputation_ = nullptr;  // of the layer that runs
+  tensor::Arena values_, scratch_arena_, lasting_;
   tensor::Buffer scratch_;  // of the threads
 };
 

@@ -10,6 +10,7 @@ namespace fusiontree::ops {
 void Tape::Declare(const float* value, int64_t floats) {
   FT_CHECK(Find(value) == arrays_.end());
   arrays_[value].floats = floats;
+  declared_.push_back(value);
 }
 
 Tape::Arrays::iterator Tape::Find(const float* value) {
@@ -69,6 +70,21 @@ void Tape::Record(const float* out, std::function<void()> backward) {
   found->second.written = true;
 }
 
+void Tape::Nest(std::function<void()> end) {
+  records_.push_back({nullptr, false, [this, from = declared_.size(), end = std::move(end)] {
+                        ForgetFrom(from);
+                        end();
+                      }});
+}
+
+void Tape::ForgetFrom(size_t declared) {
+  for (; declared_.size() > declared; declared_.pop_back()) {
+    const Arrays::iterator found = arrays_.find(declared_.back());
+    if (found->second.flows) GiveBack(&found->second);
+    arrays_.erase(found);
+  }
+}
+
 void Tape::GiveBack(Array* array) {
   array->flows = false;
   const size_t bytes = array->gradient.size();
@@ -76,8 +92,13 @@ void Tape::GiveBack(Array* array) {
 }
 
 void Tape::Backward() {
-  for (; !records_.empty(); records_.pop_back()) {
-    const Entry& entry = records_.back();
+  while (!records_.empty()) {
+    const Entry entry = std::move(records_.back());
+    records_.pop_back();  // before it runs, for it may record
+    if (entry.out == nullptr) {
+      entry.backward();
+      continue;
+    }
     Array& array = Find(entry.out)->second;
     if (!array.flows) continue;
     entry.backward();
@@ -91,6 +112,7 @@ void Tape::Clear() {
   for (auto& [value, array] : arrays_)
     if (array.flows) GiveBack(&array);
   arrays_.clear();
+  declared_.clear();
 }
 
 }  // namespace fusiontree::ops

@@ -31,6 +31,9 @@ class Tape {
   // `backward` takes up the gradient of the array that holds `out`; it does not run when there is none. The
   // gradient is given back once the first record of `out` has run.
   void Record(const float* out, std::function<void()> backward);
+  // From a record that runs operations again: what is declared and recorded from here on belongs to them.
+  // Backward runs it next, forgets those arrays, and calls `end`.
+  void Nest(std::function<void()> end);
 
   // Runs everything, last first, and forgets it. What was recorded must still be there: the arrays, and the
   // sequences of the batch as the forward left them.
@@ -46,16 +49,18 @@ class Tape {
     bool flows = false;
   };
   struct Entry {
-    const float* out;
+    const float* out;  // null: of Nest, which always runs
     bool first;
     std::function<void()> backward;
   };
   using Arrays = std::map<const float*, Array>;
   Arrays::iterator Find(const float* value);
+  void ForgetFrom(size_t declared);
   tensor::Buffer TakeBuffer(size_t bytes);
   void GiveBack(Array* array);
 
   Arrays arrays_;
+  std::vector<const float*> declared_;  // in order
   std::vector<Entry> records_;
   std::multimap<size_t, tensor::Buffer> free_;
 };

@@ -164,9 +164,9 @@ base::Result<Losses> Objective::Run(const Slot& slot, const StepTotals& step, co
   if (step.targets == 0) return base::BadInput("the step has no token to predict");
   const int64_t longest = model_.config().max_positions;
   for (const cache::Span& span : slot.batch.spans)
-    if (span.first_position + span.count > longest)
+    if (span.text_position() + span.count > longest)
       return base::BadInput("a document reaches position {}, but the model has {}",
-                            span.first_position + span.count - 1, longest);
+                            span.text_position() + span.count - 1, longest);
   const int64_t rows = slot.batch.rows();
   hidden_.resize(std::max(hidden_.size(), static_cast<size_t>(rows * model_.hidden_stride())));
   std::vector<uint8_t> row_ok(static_cast<size_t>(rows));

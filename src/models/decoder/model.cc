@@ -112,32 +112,34 @@ double DecoderModel::FlopsPerToken(int64_t context) const {
   return flops;
 }
 
-void DecoderModel::RunLayers(ops::Context& context, const cache::Batch& batch,
-                             const std::vector<int64_t>& positions, float* x, uint8_t* row_ok) const {
-  const int64_t rows = batch.rows(), stride = hidden_stride(), hidden = config().hidden_size;
-  const ops::RopeAngles angles = ops::MakeRopeAngles(context, positions.data(), rows,
-                                                     inverse_frequencies_.data(), config().head_dim / 2);
+void DecoderModel::StartLayers(ops::Context& context, Pass* pass) const {
+  pass->angles = ops::MakeRopeAngles(context, pass->positions.data(), pass->rows(),
+                                     inverse_frequencies_.data(), config().head_dim / 2);
+}
+
+void DecoderModel::RunLayer(ops::Context& context, const Pass& pass, int64_t index, float* x,
+                            uint8_t* row_ok) const {
+  const int64_t rows = pass.rows(), stride = hidden_stride(), hidden = config().hidden_size;
+  const Layer& layer = layers_[static_cast<size_t>(index)];
+  const int number = static_cast<int>(index);
+  auto probe = [&](const char* op, const float* value) {
+    nn::ObserveWhole(context, number, op, value, rows, hidden, stride);
+  };
+  const ops::Context::Scope scope(context);
   float* normed = context.probe() ? context.TakeConstant(rows * stride) : nullptr;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = layers_[i];
-    const int number = static_cast<int>(i);
-    auto probe = [&](const char* op, const float* value) {
-      nn::ObserveWhole(context, number, op, value, rows, hidden, stride);
-    };
-    const ops::Context::Scope scope(context);
-    auto norm = [&](const ops::Norm& of, const ops::Matrix& matrix) {
-      return ops::NormRows(context, of, x, stride, rows, matrix, ops::TakeRows(context, rows, matrix), normed,
-                           row_ok);
-    };
-    ops::Rows in = norm(layer.input_norm, layer.attention.qkv);
-    probe("input_norm", normed);
-    nn::RunAttention(context, layer.attention, in, batch, angles, number, kernels::kAdd, x, stride, row_ok);
-    probe("o_proj", x);
-    in = norm(layer.post_norm, layer.mlp.gate_up);
-    probe("post_norm", normed);
-    nn::RunMlp(context, layer.mlp, in, number, x, stride);
-    probe("down_proj", x);
-  }
+  auto norm = [&](const ops::Norm& of, const ops::Matrix& matrix) {
+    return ops::NormRows(context, of, x, stride, rows, matrix, ops::TakeRows(context, rows, matrix), normed,
+                         row_ok);
+  };
+  ops::Rows in = norm(layer.input_norm, layer.attention.qkv);
+  probe("input_norm", normed);
+  nn::RunAttention(context, layer.attention, in, pass.batch, pass.angles, number, kernels::kAdd, x, stride,
+                   row_ok);
+  probe("o_proj", x);
+  in = norm(layer.post_norm, layer.mlp.gate_up);
+  probe("post_norm", normed);
+  nn::RunMlp(context, layer.mlp, in, number, x, stride);
+  probe("down_proj", x);
 }
 
 }  // namespace fusiontree::models

@@ -41,8 +41,9 @@ class DecoderModel : public LanguageModel {
                      ops::Context& context);
   base::Result<Plan> AddLayer(const struct LayerRules& rules);
   Layer MakeLayer(const Plan& plan, int64_t index) const;
-  void RunLayers(ops::Context& context, const cache::Batch& batch, const std::vector<int64_t>& positions,
-                 float* x, uint8_t* row_ok) const override;
+  void StartLayers(ops::Context& context, Pass* pass) const override;
+  void RunLayer(ops::Context& context, const Pass& pass, int64_t layer, float* x,
+                uint8_t* row_ok) const override;
   int64_t head_dim() const override { return config().head_dim; }
 
   DecoderSpec spec_;  // of the whole model

@@ -74,94 +74,101 @@ std::optional<nn::AttentionWeights> FusionTreeModel::DrawnWindow(const ops::Cont
   return drawn;
 }
 
-void FusionTreeModel::RunLayers(ops::Context& context, const cache::Batch& batch,
-                                const std::vector<int64_t>& positions, float* x, uint8_t* row_ok) const {
+float* FusionTreeModel::TakeTime(ops::Context& context, int64_t rows) const {
+  const int64_t floats = rows * hidden_stride();
+  return config().LearntTable() ? context.Take(floats) : context.TakeConstant(floats);
+}
+
+void FusionTreeModel::StartLayers(ops::Context& context, Pass* pass) const {
   const FusionTreeConfig& c = config();
-  const int64_t rows = batch.rows(), stride = hidden_stride(), hidden = c.hidden_size;
-  const ops::RopeAngles angles =
-      ops::MakeRopeAngles(context, positions.data(), rows, inverse_frequencies_.data(), c.head_dim / 2);
+  pass->angles = ops::MakeRopeAngles(context, pass->positions.data(), pass->rows(),
+                                     inverse_frequencies_.data(), c.head_dim / 2);
+  if (c.srte == TimeEncoding::kNone || !c.AnyMamba() || (!c.srte_shared && c.LearntTable())) return;
+  pass->time = TakeTime(context, pass->rows());
+  EncodeTime(context, time_, pass->positions, pass->time);
+  nn::ObserveWhole(context, -1, "srte", pass->time, pass->rows(), c.hidden_size, hidden_stride());
+}
+
+const float* FusionTreeModel::AddTime(ops::Context& context, const Pass& pass, int64_t layer, const float* u,
+                                      float* sum) const {
+  if (config().srte == TimeEncoding::kNone) return u;
+  const float* time = pass.time;
+  if (time == nullptr) {
+    float* own = TakeTime(context, pass.rows());
+    EncodeTime(context, layers_[static_cast<size_t>(layer)].time, pass.positions, own);
+    nn::ObserveWhole(context, static_cast<int>(layer), "srte", own, pass.rows(), config().hidden_size,
+                     hidden_stride());
+    time = own;
+  }
+  ops::Add(context, u, time, hidden_stride(), pass.rows(), sum);
+  return sum;
+}
+
+void FusionTreeModel::RunLayer(ops::Context& context, const Pass& pass, int64_t index, float* x,
+                               uint8_t* row_ok) const {
+  const int64_t rows = pass.rows(), stride = hidden_stride(), hidden = config().hidden_size;
+  const Layer& layer = layers_[static_cast<size_t>(index)];
+  const int number = static_cast<int>(index);
+  const ops::Context::Scope scope(context);
   const auto row_array = [&] { return context.Take(rows * stride); };
-  const bool timed = c.srte != TimeEncoding::kNone && c.AnyMamba();
-  const bool one_time = timed && (c.srte_shared || !c.LearntTable());
-  const auto time_array = [&] { return c.LearntTable() ? row_array() : context.TakeConstant(rows * stride); };
-  float* time = timed ? time_array() : nullptr;
-  if (one_time) {
-    EncodeTime(context, time_, positions, time);
-    nn::ObserveWhole(context, -1, "srte", time, rows, hidden, stride);
+  float *u = row_array(), *in = row_array(), *mamba = row_array(), *attention = row_array();
+  auto probe = [&](const char* op, const float* value) {
+    nn::ObserveWhole(context, number, op, value, rows, hidden, stride);
+  };
+  const auto pack = [&](const float* from, const ops::Matrix& matrix) {
+    return ops::PackRows(context, from, stride, rows, matrix, ops::TakeRows(context, rows, matrix));
+  };
+  const auto branch_norm = [&](const ops::Norm& norm, const char* op, float* branch) {
+    if (norm.weight == nullptr) return;
+    ops::RunNorm(context, norm, branch, stride, rows, branch, row_ok);
+    probe(op, branch);
+  };
+  const std::vector<ops::Kept> kept =
+      layer.mamba && layer.attention ? ops::KeptBranches(context, number) : std::vector<ops::Kept>();
+  if (layer.norm_in.weight) {
+    ops::RunNorm(context, layer.norm_in, x, stride, rows, u, row_ok);
+    probe("norm_in", u);
   }
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = layers_[i];
-    const int number = static_cast<int>(i);
-    const ops::Context::Scope scope(context);
-    float *u = row_array(), *in = row_array(), *mamba = row_array(), *attention = row_array();
-    auto probe = [&](const char* op, const float* value) {
-      nn::ObserveWhole(context, number, op, value, rows, hidden, stride);
-    };
-    const auto pack = [&](const float* from, const ops::Matrix& matrix) {
-      return ops::PackRows(context, from, stride, rows, matrix, ops::TakeRows(context, rows, matrix));
-    };
-    const auto branch_norm = [&](const ops::Norm& norm, const char* op, float* branch) {
-      if (norm.weight == nullptr) return;
-      ops::RunNorm(context, norm, branch, stride, rows, branch, row_ok);
-      probe(op, branch);
-    };
-    const std::vector<ops::Kept> kept =
-        layer.mamba && layer.attention ? ops::KeptBranches(context, number) : std::vector<ops::Kept>();
-    if (layer.norm_in.weight) {
-      ops::RunNorm(context, layer.norm_in, x, stride, rows, u, row_ok);
-      probe("norm_in", u);
-    }
-    if (layer.mamba) {
-      const float* mixed = u;
-      if (timed) {
-        if (!one_time) {
-          if (context.tape() != nullptr) time = time_array();
-          EncodeTime(context, layer.time, positions, time);
-          probe("srte", time);
-        }
-        ops::Add(context, u, time, stride, rows, in);
-        mixed = in;
-      }
-      nn::RunMamba(context, layer.mixer, pack(mixed, layer.mixer.in), batch, number, kernels::kStore, mamba,
-                   stride, row_ok);
-      probe("mamba_out", mamba);
-      branch_norm(layer.norm_m, "norm_m", mamba);
-      ops::DropBranch(context, kept, ops::Kept::kAttention, mamba, stride);
-    }
-    if (layer.attention) {
-      if (layer.norm_mid.weight) {  // serial: after the mixer
-        const float* before = x;
-        if (layer.mamba) {
-          in = context.TakeOver(in, rows * stride);
-          ops::Add(context, x, mamba, stride, rows, in);
-          before = in;
-        }
-        u = context.TakeOver(u, rows * stride);
-        ops::RunNorm(context, layer.norm_mid, before, stride, rows, u, row_ok);
-        probe("norm_mid", u);
-      }
-      const float* seen = u;
-      if (layer.attn_conv.width > 0) {
+  if (layer.mamba) {
+    const float* mixed = AddTime(context, pass, index, u, in);
+    nn::RunMamba(context, layer.mixer, pack(mixed, layer.mixer.in), pass.batch, number, kernels::kStore,
+                 mamba, stride, row_ok);
+    probe("mamba_out", mamba);
+    branch_norm(layer.norm_m, "norm_m", mamba);
+    ops::DropBranch(context, kept, ops::Kept::kAttention, mamba, stride);
+  }
+  if (layer.attention) {
+    if (layer.norm_mid.weight) {  // serial: after the mixer
+      const float* before = x;
+      if (layer.mamba) {
         in = context.TakeOver(in, rows * stride);
-        ops::Convolve(context, layer.attn_conv, nn::StatesOfBatch(batch, layer.attn_conv_state), u, stride,
-                      in, stride);
-        probe("attn_conv", in);
-        seen = in;
+        ops::Add(context, x, mamba, stride, rows, in);
+        before = in;
       }
-      const std::optional<nn::AttentionWeights> drawn =
-          DrawnWindow(context, layer.attn, static_cast<int64_t>(i));
-      nn::RunAttention(context, drawn ? *drawn : layer.attn, pack(seen, layer.attn.qkv), batch, angles,
-                       number, kernels::kStore, attention, stride, row_ok);
-      probe("attn_out", attention);
-      branch_norm(layer.norm_a, "norm_a", attention);
-      ops::Dropout(context, number, ops::Purpose::kAttention, attention, stride, rows, hidden);
-      ops::DropBranch(context, kept, ops::Kept::kMamba, attention, stride);
+      u = context.TakeOver(u, rows * stride);
+      ops::RunNorm(context, layer.norm_mid, before, stride, rows, u, row_ok);
+      probe("norm_mid", u);
     }
-    nn::RunFusion(context, layer.fusion, layer.mamba ? mamba : nullptr, layer.attention ? attention : nullptr,
-                  rows, number, x, stride);
-    if (layer.norm_out.weight) ops::RunNorm(context, layer.norm_out, x, stride, rows, x, row_ok);
-    probe("layer_out", x);
+    const float* seen = u;
+    if (layer.attn_conv.width > 0) {
+      in = context.TakeOver(in, rows * stride);
+      ops::Convolve(context, layer.attn_conv, nn::StatesOfBatch(pass.batch, layer.attn_conv_state), u, stride,
+                    in, stride);
+      probe("attn_conv", in);
+      seen = in;
+    }
+    const std::optional<nn::AttentionWeights> drawn = DrawnWindow(context, layer.attn, index);
+    nn::RunAttention(context, drawn ? *drawn : layer.attn, pack(seen, layer.attn.qkv), pass.batch,
+                     pass.angles, number, kernels::kStore, attention, stride, row_ok);
+    probe("attn_out", attention);
+    branch_norm(layer.norm_a, "norm_a", attention);
+    ops::Dropout(context, number, ops::Purpose::kAttention, attention, stride, rows, hidden);
+    ops::DropBranch(context, kept, ops::Kept::kMamba, attention, stride);
   }
+  nn::RunFusion(context, layer.fusion, layer.mamba ? mamba : nullptr, layer.attention ? attention : nullptr,
+                rows, number, x, stride);
+  if (layer.norm_out.weight) ops::RunNorm(context, layer.norm_out, x, stride, rows, x, row_ok);
+  probe("layer_out", x);
 }
 
 }  // namespace fusiontree::models

@@ -72,8 +72,13 @@ class FusionTreeModel : public LanguageModel {
   // With the window that a training step has drawn.
   std::optional<nn::AttentionWeights> DrawnWindow(const ops::Context& context,
                                                   const nn::AttentionWeights& weights, int64_t layer) const;
-  void RunLayers(ops::Context& context, const cache::Batch& batch, const std::vector<int64_t>& positions,
-                 float* x, uint8_t* row_ok) const override;
+  void StartLayers(ops::Context& context, Pass* pass) const override;
+  void RunLayer(ops::Context& context, const Pass& pass, int64_t layer, float* x,
+                uint8_t* row_ok) const override;
+  // u plus the encoding of each row's time, into `sum` [T, hidden_stride]; or u where there is none.
+  const float* AddTime(ops::Context& context, const Pass& pass, int64_t layer, const float* u,
+                       float* sum) const;
+  float* TakeTime(ops::Context& context, int64_t rows) const;
   int64_t head_dim() const override { return config().head_dim; }
   // The encoding of each row [T, hidden_stride].
   void EncodeTime(ops::Context& context, const TimeTable& table, const std::vector<int64_t>& positions,

@@ -135,21 +135,19 @@ double MambaModel::FlopsPerToken(int64_t) const {
   return static_cast<double>(config().num_layers) * MixerFlops(spec_.mixer());
 }
 
-void MambaModel::RunLayers(ops::Context& context, const cache::Batch& batch, const std::vector<int64_t>&,
-                           float* x, uint8_t* row_ok) const {
-  const int64_t rows = batch.rows(), stride = hidden_stride(), hidden = config().hidden_size;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = layers_[i];
-    const int number = static_cast<int>(i);
-    const ops::Context::Scope scope(context);
-    float* u = context.Take(rows * stride);
-    ops::RunNorm(context, layer.norm, x, stride, rows, u, row_ok);
-    nn::ObserveWhole(context, number, "norm_in", u, rows, hidden, stride);
-    const ops::Rows in =
-        ops::PackRows(context, u, stride, rows, layer.mixer.in, ops::TakeRows(context, rows, layer.mixer.in));
-    nn::RunMamba(context, layer.mixer, in, batch, number, kernels::kAdd, x, stride, row_ok);
-    nn::ObserveWhole(context, number, "layer_out", x, rows, hidden, stride);
-  }
+void MambaModel::RunLayer(ops::Context& context, const Pass& pass, int64_t index, float* x,
+                          uint8_t* row_ok) const {
+  const int64_t rows = pass.rows(), stride = hidden_stride(), hidden = config().hidden_size;
+  const Layer& layer = layers_[static_cast<size_t>(index)];
+  const int number = static_cast<int>(index);
+  const ops::Context::Scope scope(context);
+  float* u = context.Take(rows * stride);
+  ops::RunNorm(context, layer.norm, x, stride, rows, u, row_ok);
+  nn::ObserveWhole(context, number, "norm_in", u, rows, hidden, stride);
+  const ops::Rows in =
+      ops::PackRows(context, u, stride, rows, layer.mixer.in, ops::TakeRows(context, rows, layer.mixer.in));
+  nn::RunMamba(context, layer.mixer, in, pass.batch, number, kernels::kAdd, x, stride, row_ok);
+  nn::ObserveWhole(context, number, "layer_out", x, rows, hidden, stride);
 }
 
 }  // namespace fusiontree::models

@@ -62,8 +62,9 @@ class MambaModel : public LanguageModel {
       : LanguageModel(checkpoint, spec, options, table, shard), spec_(spec) {}
   base::Status Build(const checkpoint::Checkpoint& checkpoint, const ModelOptions& options,
                      ops::Context& context);
-  void RunLayers(ops::Context& context, const cache::Batch& batch, const std::vector<int64_t>& positions,
-                 float* x, uint8_t* row_ok) const override;
+  void StartLayers(ops::Context&, Pass*) const override {}
+  void RunLayer(ops::Context& context, const Pass& pass, int64_t layer, float* x,
+                uint8_t* row_ok) const override;
   int64_t head_dim() const override { return 2; }
 
   MambaSpec spec_;
