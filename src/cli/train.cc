@@ -19,7 +19,7 @@
 #include "report/json.h"
 #include "report/plot_run.h"
 #include "report/units.h"
-#include "train/snapshot.h"
+#include "train/snapshot_folder.h"
 #include "train/trainer.h"
 
 namespace fusiontree::cli {

@@ -53,7 +53,7 @@ double SumOfSquares(ops::Context& context, const float* gradient, int64_t size) 
 }
 
 void RunAdam(const AdamStep& step, bool decays, const float* gradient, float* w, float* m, float* v,
-             int64_t begin, int64_t end) {
+             int64_t count) {
   const AdamW& s = step.settings;
   const double t = static_cast<double>(step.step);
   const float b1 = static_cast<float>(s.beta1), b2 = static_cast<float>(s.beta2),
@@ -63,7 +63,7 @@ void RunAdam(const AdamStep& step, bool decays, const float* gradient, float* w,
               epsilon = static_cast<float>(s.epsilon),
               keep = static_cast<float>(1.0 - (decays ? step.rate * s.weight_decay : 0.0)),
               scale = step.scale;
-  for (int64_t i = begin; i < end; ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     const float g = gradient[i] * scale;
     m[i] = b1 * m[i] + a1 * g;
     v[i] = b2 * v[i] + a2 * (g * g);

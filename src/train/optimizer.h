@@ -45,7 +45,7 @@ struct AdamW {
 double SumOfSquares(ops::Context& context, const float* gradient, int64_t size);
 
 // m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g²;  w -= rate (m^ / (sqrt(v^) + eps) + decay w), with g scaled
-// by `scale` and ^ divided by 1 - b^step (step from 1). Elements [begin, end) of one parameter.
+// by `scale` and ^ divided by 1 - b^step (step from 1). `count` elements of one parameter.
 struct AdamStep {
   AdamW settings;
   double rate = 0.0;  // with the schedule's factor
@@ -53,7 +53,7 @@ struct AdamStep {
   float scale = 1.0f;
 };
 void RunAdam(const AdamStep& step, bool decays, const float* gradient, float* w, float* m, float* v,
-             int64_t begin, int64_t end);
+             int64_t count);
 
 }  // namespace fusiontree::train
 

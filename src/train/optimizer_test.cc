@@ -43,7 +43,7 @@ TEST(AdamW, TakesThePublishedStep) {
     step.step = t;
     step.rate = 0.01 * static_cast<double>(t);
     const float gradient = 3.0f - static_cast<float>(t);
-    RunAdam(step, true, &gradient, &weight, &first, &second, 0, 1);
+    RunAdam(step, true, &gradient, &weight, &first, &second, 1);
     const double g = 0.5 * gradient;
     m = 0.9 * m + 0.1 * g;
     v = 0.99 * v + 0.01 * g * g;
@@ -53,7 +53,7 @@ TEST(AdamW, TakesThePublishedStep) {
   }
   const float before = weight, gradient = 0.0f;
   float zero = 0.0f, none = 0.0f;
-  RunAdam(step, false, &gradient, &weight, &zero, &none, 0, 1);
+  RunAdam(step, false, &gradient, &weight, &zero, &none, 1);
   EXPECT_EQ(weight, before);
 }
 

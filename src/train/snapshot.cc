@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -22,7 +20,7 @@ namespace fusiontree::train {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kPrefix = "step-";
+constexpr const char* kState = "state.json";
 
 base::Status WriteModel(const std::string& path, const Layout& layout,
                         const std::vector<models::Parameter>& parameters, bool bf16, const float* master) {
@@ -66,25 +64,6 @@ base::Status WriteOptimizer(const std::string& path, const Layout& layout, const
 
 }  // namespace
 
-std::string SnapshotPath(const std::string& run, int64_t step) {
-  return fmt::format("{}/checkpoints/{}{:08}", run, kPrefix, step);
-}
-
-std::vector<int64_t> ListSnapshots(const std::string& run) {
-  std::vector<int64_t> steps;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(run + "/checkpoints", error)) {
-    const std::string name = entry.path().filename().string();
-    int64_t step = 0;
-    const char* begin = name.data() + std::strlen(kPrefix);
-    if (name.rfind(kPrefix, 0) != 0) continue;
-    const auto [end, bad] = std::from_chars(begin, name.data() + name.size(), step);
-    if (bad == std::errc() && end == name.data() + name.size()) steps.push_back(step);
-  }
-  std::sort(steps.begin(), steps.end());
-  return steps;
-}
-
 base::Status WriteSnapshot(const std::string& path, const SnapshotState& state, const SnapshotFiles& files,
                            const Layout& layout, const std::vector<models::Parameter>& parameters, bool bf16,
                            const SnapshotValues& values) {
@@ -102,25 +81,30 @@ base::Status WriteSnapshot(const std::string& path, const SnapshotState& state, 
       if (fs::exists(from, error)) FT_RETURN_IF_ERROR(folder.CopyFile(from, name));
     }
   }
-  const nlohmann::json json = {{"step", state.step},
-                               {"tokens", state.tokens},
-                               {"config", state.config},
-                               {"fingerprint", state.fingerprint}};
-  FT_RETURN_IF_ERROR(folder.WriteFile("state.json", json.dump(2) + "\n"));
+  nlohmann::json json = {{"step", state.step},
+                         {"tokens", state.tokens},
+                         {"config", state.config},
+                         {"fingerprint", state.fingerprint}};
+  if (state.held_out)
+    json["held_out"] = {{"bits_per_byte", state.held_out->bits_per_byte}, {"bytes", state.held_out->bytes}};
+  for (const auto& entry : fs::recursive_directory_iterator(folder.path(), error))
+    if (entry.is_regular_file(error))
+      json["files"][entry.path().lexically_relative(folder.path()).string()] = entry.file_size(error);
+  FT_RETURN_IF_ERROR(folder.WriteFile(kState, json.dump(2) + "\n"));
   return folder.Commit();
 }
 
 base::Result<SnapshotState> ReadSnapshotState(const std::string& path) {
-  const std::string file = path + "/state.json";
+  const std::string file = path + "/" + kState;
   std::ifstream in(file, std::ios::binary);
   if (!in) return base::BadInput("{}: cannot be opened", file);
   const std::string text((std::istreambuf_iterator<char>(in)), {});
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   SnapshotState state;
-  const auto integer = [&](const char* key, int64_t* out) {
+  const auto integer = [](const nlohmann::json& from, const char* key, int64_t* out) {
     const bool there =
-        json.is_object() && json.contains(key) && json[key].is_number_integer() && json[key] >= 0;
-    if (there) *out = json[key];
+        from.is_object() && from.contains(key) && from[key].is_number_integer() && from[key] >= 0;
+    if (there) *out = from[key];
     return there;
   };
   const auto string = [&](const char* key, std::string* out) {
@@ -128,21 +112,48 @@ base::Result<SnapshotState> ReadSnapshotState(const std::string& path) {
     if (there) *out = json[key];
     return there;
   };
-  if (!integer("step", &state.step) || !integer("tokens", &state.tokens) ||
-      !string("config", &state.config) || !string("fingerprint", &state.fingerprint))
-    return base::BadInput("{}: is not the state of a training run", file);
+  bool good = integer(json, "step", &state.step) && integer(json, "tokens", &state.tokens) &&
+              string("config", &state.config) && string("fingerprint", &state.fingerprint) &&
+              json.contains("files") && json["files"].is_object();
+  if (good && json.contains("held_out")) {
+    const nlohmann::json& held_out = json["held_out"];
+    Measured measured;
+    good = integer(held_out, "bytes", &measured.bytes) && held_out.contains("bits_per_byte") &&
+           held_out["bits_per_byte"].is_number();
+    if (good) measured.bits_per_byte = held_out["bits_per_byte"];
+    state.held_out = measured;
+  }
+  if (good)
+    for (const auto& [name, size] : json["files"].items())
+      good = good && integer(json["files"], name.c_str(), &state.files[name]);
+  if (!good) return base::BadInput("{}: is not the state of a training run, or is cut short", file);
   return state;
 }
 
-base::Status ReadSnapshotValues(const std::string& path, const Layout& layout, float* master, float* first,
-                                float* second) {
+base::Status CheckSnapshotFiles(const std::string& path, const SnapshotState& state) {
+  for (const auto& [name, size] : state.files) {
+    std::error_code error;
+    const uintmax_t found = fs::file_size(path + "/" + name, error);
+    if (error) return base::BadInput("{}/{}: cannot be read: {}", path, name, error.message());
+    if (found != static_cast<uintmax_t>(size))
+      return base::BadInput("{}/{}: has {} bytes, but was written with {}", path, name, found, size);
+  }
+  return base::OkStatus();
+}
+
+base::Status ReadSnapshotValues(const std::string& path, const Layout& layout, base::Range shard,
+                                float* master, float* first, float* second) {
   FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint file,
                       checkpoint::Checkpoint::OpenTensors(path + "/optimizer.safetensors"));
-  float* const parts[] = {master, first, second};
   if (file.tensors().size() != 3 * layout.count())
     return base::BadInput("{}: has {} tensors, expected {}", file.path(), file.tensors().size(),
                           3 * layout.count());
+  const struct {
+    float* values;
+    base::Range range;  // of all elements, of which the first lies at `values`
+  } parts[] = {{master, {0, layout.size()}}, {first, shard}, {second, shard}};
   for (size_t part = 0; part < std::size(kParts); ++part) {
+    const auto& [values, range] = parts[part];
     for (size_t i = 0; i < layout.count(); ++i) {
       const std::string name = kParts[part] + layout.name(i);
       const checkpoint::TensorInfo* info = file.Find(name);
@@ -150,7 +161,12 @@ base::Status ReadSnapshotValues(const std::string& path, const Layout& layout, f
       if (info->type != tensor::DType::kF32 || info->shape != layout.shape(i))
         return base::BadInput("{}: the tensor {} has another type or shape than the model's", file.path(),
                               name);
-      FT_RETURN_IF_ERROR(file.Read(*info, 0, info->bytes, parts[part] + layout.offset(i)));
+      const int64_t begin = std::max(range.begin, layout.offset(i)),
+                    end = std::min(range.end, layout.offset(i + 1));
+      if (begin >= end) continue;
+      FT_RETURN_IF_ERROR(file.Read(*info, static_cast<uint64_t>(begin - layout.offset(i)) * sizeof(float),
+                                   static_cast<uint64_t>(end - begin) * sizeof(float),
+                                   values + (begin - range.begin)));
     }
   }
   return base::OkStatus();

@@ -2,18 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
 #include "base/check.h"
 #include "models/trainable.h"
 #include "ops/finite_probe.h"
 #include "parallel/tree.h"
-#include "train/snapshot.h"
 
 namespace fusiontree::train {
 namespace {
 
-namespace fs = std::filesystem;
 constexpr int64_t kExchangeFloats = 1 << 22;  // of gradients, at a time
 
 }  // namespace
@@ -54,6 +51,7 @@ base::Status Trainer::NameNonFinite(const std::vector<data::Row>& rows, int64_t 
 
 base::Result<StepReport> Trainer::Step() {
   FT_CHECK(!done());
+  FT_RETURN_IF_ERROR(Agree(writer_ ? writer_->Poll() : base::OkStatus()));
   const StepPlace place = rows_->PlaceOf(step_);
   const int64_t per_slot = place.stage->rows() / config_.slots, own = config_.slots / ranks();
   const int64_t first_slot = rank() * own;
@@ -68,6 +66,7 @@ base::Result<StepReport> Trainer::Step() {
   if (communicator_ != nullptr) {
     std::vector<int64_t> all(static_cast<size_t>(ranks()));
     communicator_->AllGather(&targets, sizeof(targets), all.data());
+    if (!communicator_->status().ok()) return communicator_->status();
     targets = 0;
     for (const int64_t t : all) targets += t;
   }
@@ -96,10 +95,7 @@ base::Result<StepReport> Trainer::Step() {
     return base::OkStatus();
   };
   base::Result<float*> summed = slot_sum_->Run(context_, own, compute);
-  if (!summed.ok()) {
-    if (communicator_ != nullptr) communicator_->Fail(summed.status());
-    return summed.status();
-  }
+  if (!summed.ok()) return Agree(summed.status());
   float* gradient = *summed;
   StepReport report;
   if (communicator_ != nullptr) {
@@ -173,74 +169,13 @@ base::Status Trainer::Update(const float* gradient, float scale, double rate) {
                   end = std::min(shard.end, layout_->offset(i + 1));
     if (begin >= end) continue;
     context_.For(end - begin, 4096, 2, [&](int, base::Range share) {
-      RunAdam(step, layout_->decays(i), gradient, master_.data(), first_.data(), second_.data(),
-              begin + share.begin, begin + share.end);
+      const int64_t at = begin + share.begin, own = at - shard.begin;
+      RunAdam(step, layout_->decays(i), gradient + at, master_.data() + at, first_.data() + own,
+              second_.data() + own, share.end - share.begin);
     });
   }
-  FT_RETURN_IF_ERROR(GatherShards(master_.data()));
-  return Refresh();
-}
-
-base::Status Trainer::GatherShards(float* values) {
-  if (communicator_ == nullptr) return base::OkStatus();
-  int64_t longest = 0;
-  for (int r = 0; r < ranks(); ++r) longest = std::max(longest, ShardOf(r).end - ShardOf(r).begin);
-  for (int64_t begin = 0; begin < longest; begin += kExchangeFloats) {
-    const int64_t count = std::min(kExchangeFloats, longest - begin);
-    const auto piece = [&](int r) {
-      const base::Range shard = ShardOf(r);
-      return base::Range{std::min(shard.end, shard.begin + begin),
-                         std::min(shard.end, shard.begin + begin + count)};
-    };
-    const base::Range own = piece(rank());
-    std::copy(values + own.begin, values + own.end, communicator_->Window(count));
-    const float* const* parts = communicator_->Exchange(count);
-    if (!communicator_->status().ok()) return communicator_->status();
-    for (int r = 0; r < ranks(); ++r) {
-      const base::Range range = piece(r);
-      std::copy_n(parts[r], range.end - range.begin, values + range.begin);
-    }
-  }
-  return base::OkStatus();
-}
-
-base::Result<HeldOut> Trainer::EvaluateHeldOut() {
-  HeldOut all;
-  const int64_t sets = static_cast<int64_t>(rows_->folders().size());
-  for (const auto& folder : rows_->folders()) {
-    if (folder->held_out.documents() == 0) continue;
-    FT_ASSIGN_OR_RETURN(const HeldOut part, Evaluate(context_, *model_, folder->held_out,
-                                                     std::max<int64_t>(1, config_.evaluate_tokens / sets)));
-    all.documents += part.documents;
-    all.tokens += part.tokens;
-    all.bytes += part.bytes;
-    all.nats += part.nats;
-  }
-  return all;
-}
-
-base::Result<std::string> Trainer::Save() {
-  const std::string path = SnapshotPath(run_, step_);
-  std::vector<float> first = first_, second = second_;
-  FT_RETURN_IF_ERROR(GatherShards(first.data()));
-  FT_RETURN_IF_ERROR(GatherShards(second.data()));
-  base::Status status;
-  if (rank() == 0 && !fs::exists(path)) {
-    status = WriteSnapshot(path, {step_, tokens(), config_text_, fingerprint_},
-                           {config_json_, tokenizer_folder_}, *layout_, model_->trainable()->parameters(),
-                           config_.bf16, {master_.data(), first.data(), second.data()});
-    const std::vector<int64_t> steps = ListSnapshots(run_);
-    std::error_code ignored;
-    for (size_t i = 0; status.ok() && i + static_cast<size_t>(config_.keep) < steps.size(); ++i)
-      fs::remove_all(SnapshotPath(run_, steps[i]), ignored);
-  }
-  if (!status.ok() && communicator_ != nullptr) communicator_->Fail(status);
-  if (communicator_ != nullptr) {
-    communicator_->Barrier();
-    if (!communicator_->status().ok()) return communicator_->status();
-  }
-  FT_RETURN_IF_ERROR(status);
-  return path;
+  FT_RETURN_IF_ERROR(GatherShards(master_.data() + shard.begin, master_.data()));
+  return Refresh().WithContext(fmt::format("step {}", step_ + 1));
 }
 
 }  // namespace fusiontree::train

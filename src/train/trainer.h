@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@
 #include "train/run_config.h"
 #include "train/slot_builder.h"
 #include "train/slot_sum.h"
+#include "train/snapshot.h"
+#include "train/snapshot_writer.h"
 
 namespace fusiontree::train {
 
@@ -59,8 +62,12 @@ class Trainer {
   base::Result<StepReport> Step();
   // Of the held-out documents of all data sets; without any: no documents.
   base::Result<HeldOut> EvaluateHeldOut();
-  // Writes a checkpoint (rank 0) and takes the oldest away; returns its path.
+  // Begins to write a checkpoint of this step, which goes on while the next steps run (rank 0), and then
+  // takes away all but the last ones and the best; returns its path. Waits for the one before. Of a
+  // checkpoint that cannot be written the next call of Step, Save or AwaitSave tells.
   base::Result<std::string> Save();
+  // Returns once nothing is being written.
+  base::Status AwaitSave();
   const std::vector<float>& master() const { return master_; }
 
  private:
@@ -76,8 +83,10 @@ class Trainer {
   int rank() const { return communicator_ ? communicator_->rank() : 0; }
   // The elements whose moments this rank keeps, in whole blocks.
   base::Range ShardOf(int rank) const;
-  // `values` [layout.size()] whole on every rank, of which each has its shard.
-  base::Status GatherShards(float* values);
+  // From `own` [this rank's shard] of every rank to `whole` [layout.size()], where that is not null.
+  base::Status GatherShards(const float* own, float* whole);
+  // An error of this rank ends the work of all; one of another rank is seen here sooner or later.
+  base::Status Agree(const base::Status& mine);
 
   RunConfig config_;
   std::string config_text_, run_, config_json_, tokenizer_folder_, fingerprint_;
@@ -89,8 +98,11 @@ class Trainer {
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<Layout> layout_;
   std::unique_ptr<SlotSum> slot_sum_;
-  std::vector<float> master_, first_, second_;  // moments: zero outside the shard
-  int64_t step_ = 0;
+  std::vector<float> master_;          // [layout.size()]
+  std::vector<float> first_, second_;  // moments, of the shard alone
+  int64_t step_ = 0, saved_step_ = -1, measured_step_ = -1;
+  std::optional<Measured> measured_;        // at measured_step_
+  std::unique_ptr<SnapshotWriter> writer_;  // of rank 0, from the first save on; reads layout_ and model_
 };
 
 }  // namespace fusiontree::train

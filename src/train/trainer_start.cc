@@ -15,6 +15,7 @@
 #include "parallel/tree.h"
 #include "tensor/dequantise.h"
 #include "train/snapshot.h"
+#include "train/snapshot_folder.h"
 #include "train/trainer.h"
 
 namespace fusiontree::train {
@@ -38,6 +39,17 @@ std::string Fingerprint(const models::Model& model, const std::string& variant, 
   policy.split_keys = kernels::kSplitKeys;
   policy.vocab_block = kernels::kVocabBlock;
   return policy.Fingerprint();
+}
+
+// A checkpoint that is damaged is never passed over in silence; what to do about it is the user's to decide.
+base::Result<SnapshotState> ReadLastState(const std::string& run, const std::vector<int64_t>& steps) {
+  const std::string path = SnapshotPath(run, steps.back());
+  base::Result<SnapshotState> state = ReadSnapshotState(path);
+  const base::Status status = state.ok() ? CheckSnapshotFiles(path, *state) : state.status();
+  if (status.ok()) return state;
+  if (steps.size() == 1) return status;
+  return base::Status(status.kind(), fmt::format("{} (with {} taken away, the run goes on from step {})",
+                                                 status.message(), path, steps[steps.size() - 2]));
 }
 
 }  // namespace
@@ -64,11 +76,14 @@ base::Status Trainer::Start(const std::string& config_text, const std::string& n
 
   std::string from = config_.model;
   SnapshotState state;
+  if (rank() == 0) FT_RETURN_IF_ERROR(ClearSnapshotLeftovers(run_));
   if (options.resume) {
     const std::vector<int64_t> steps = ListSnapshots(run_);
-    if (steps.empty()) return base::BadInput("{}: there is no checkpoint to go on from", run_);
+    if (steps.empty())
+      return base::BadInput("{}: there is no checkpoint to go on from; without --resume the run begins anew",
+                            run_);
     from = SnapshotPath(run_, steps.back());
-    FT_ASSIGN_OR_RETURN(state, ReadSnapshotState(from));
+    FT_ASSIGN_OR_RETURN(state, ReadLastState(run_, steps));
     FT_ASSIGN_OR_RETURN(const std::vector<std::string> changes, ConfigDifferences(state.config, config_text));
     if (!changes.empty() && !options.allow_changes)
       return base::BadInput("{}: the config is not the run's: {}", name, fmt::join(changes, "; "));
@@ -96,12 +111,9 @@ base::Status Trainer::Start(const std::string& config_text, const std::string& n
     if (state.fingerprint != fingerprint_ && !options.allow_changes)
       return base::BadInput("{}: was made under another numerics policy ({}, now {})", from,
                             state.fingerprint, fingerprint_);
-    FT_RETURN_IF_ERROR(ReadSnapshotValues(from, *layout_, master_.data(), first_.data(), second_.data()));
-    const base::Range shard = ShardOf(rank());
-    for (std::vector<float>* moments : {&first_, &second_}) {
-      std::fill(moments->begin(), moments->begin() + shard.begin, 0.0f);
-      std::fill(moments->begin() + shard.end, moments->end(), 0.0f);
-    }
+    FT_RETURN_IF_ERROR(
+        ReadSnapshotValues(from, *layout_, ShardOf(rank()), master_.data(), first_.data(), second_.data()));
+    saved_step_ = step_;
   }
   return Refresh();
 }
@@ -136,8 +148,10 @@ base::Status Trainer::LoadModel(const std::string& folder) {
   objective_ = std::make_unique<Objective>(&context_, model_.get());
   layout_ = std::make_unique<Layout>(model_->trainable()->parameters());
   slot_sum_ = std::make_unique<SlotSum>(layout_->size());
-  for (std::vector<float>* values : {&master_, &first_, &second_})
-    values->assign(static_cast<size_t>(layout_->size()), 0.0f);
+  const base::Range shard = ShardOf(rank());
+  master_.assign(static_cast<size_t>(layout_->size()), 0.0f);
+  for (std::vector<float>* moments : {&first_, &second_})
+    moments->assign(static_cast<size_t>(shard.end - shard.begin), 0.0f);
   fingerprint_ = Fingerprint(*model_, context_.kernels().name, config_.slots);
   return ReadMaster(checkpoint);
 }

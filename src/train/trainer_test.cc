@@ -13,7 +13,7 @@
 #include "base/sample.h"
 #include "kernels/table.h"
 #include "parallel/local.h"
-#include "train/snapshot.h"
+#include "train/snapshot_folder.h"
 
 namespace fusiontree::train {
 namespace {
@@ -67,6 +67,7 @@ class TrainerTest : public testing::Test {
     }
     auto saved = (*trainer)->Save();
     EXPECT_TRUE(saved.ok()) << saved.status().message();
+    EXPECT_TRUE((*trainer)->AwaitSave().ok());
     end.master = (*trainer)->master();
     return end;
   }
