@@ -28,7 +28,23 @@ Layout::Layout(const std::vector<models::Parameter>& parameters) {
     shapes_.push_back(parameter.shape);
     decays_.push_back(IsDecayed(parameter));
     offsets_.push_back(offsets_.back() + parameter.elements());
+    groups_.emplace_back();
   }
+}
+
+base::Status Layout::SetGroups(const std::vector<ParameterGroup>& groups) {
+  for (const ParameterGroup& group : groups) {
+    bool any = false;
+    for (size_t i = 0; i < count(); ++i) {
+      if (!Contains(names_[i], group.match)) continue;
+      groups_[i] = group;
+      any = true;
+    }
+    if (!any)
+      return base::BadInput("\"optimizer.groups\": no tensor of the model has \"{}\" in its name",
+                            group.match);
+  }
+  return base::OkStatus();
 }
 
 size_t Layout::ParameterAt(int64_t element) const {

@@ -5,6 +5,7 @@
 #define FUSIONTREE_TRAIN_OPTIMIZER_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,13 @@
 namespace fusiontree::train {
 
 constexpr int64_t kSquareBlock = 4096;  // elements of one sum of squares (R10)
+
+// Of the parameters whose names have `match` in them.
+struct ParameterGroup {
+  std::string match;
+  double learning_rate_factor = 1.0;
+  std::optional<double> weight_decay;  // instead of the run's
+};
 
 // Where each parameter lies among all elements.
 class Layout {
@@ -28,11 +36,16 @@ class Layout {
   bool decays(size_t parameter) const { return decays_[parameter]; }
   size_t ParameterAt(int64_t element) const;
 
+  // Of several groups that a name matches, the last counts. A group that no name matches is an error.
+  base::Status SetGroups(const std::vector<ParameterGroup>& groups);
+  const ParameterGroup& group(size_t parameter) const { return groups_[parameter]; }
+
  private:
   std::vector<int64_t> offsets_ = {0};
   std::vector<std::string> names_;
   std::vector<std::vector<int64_t>> shapes_;
   std::vector<bool> decays_;
+  std::vector<ParameterGroup> groups_;
 };
 
 struct AdamW {

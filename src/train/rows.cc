@@ -55,7 +55,11 @@ StepPlace RowSource::PlaceOf(int64_t step) const {
 
 base::Result<data::Row> RowSource::Get(const StepPlace& place, int64_t row) const {
   if (task_ != nullptr) return task_->Generate(place.first_row + row);
-  return stream_->Pack(place.tokens_before + row * place.stage->length, place.stage->length);
+  const Stage& stage = *place.stage;
+  const data::StageRows rows{place.stage_first, stage.length, stage.rows(), stage.steps(),
+                             stage.state_passing};
+  return stream_->Pack(rows.Position(place.in_stage, row), stage.length,
+                       rows.ChainStart(place.in_stage, row));
 }
 
 int64_t RowSource::vocab_size() const {

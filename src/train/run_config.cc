@@ -46,7 +46,13 @@ base::Status ReadStages(YamlMap& map, RunConfig* c) {
     FT_RETURN_IF_ERROR(stage.Integer("batch", 1, int64_t{1} << 32, &s.batch));
     FT_RETURN_IF_ERROR(stage.Number("learning_rate_factor", 0.0, 1e6, &s.learning_rate_factor));
     FT_RETURN_IF_ERROR(stage.Integers("windows", 1, 1 << 30, &s.windows));
+    FT_RETURN_IF_ERROR(stage.Bool("state_passing", &s.state_passing));
     FT_RETURN_IF_ERROR(stage.RefuseUnknown());
+    if (s.state_passing && !c->recall.empty())
+      return base::BadInput("{}: \"state_passing\" is for documents, not for a recall task", stage.Where());
+    if (s.state_passing && !c->teacher.empty())
+      return base::BadInput("{}: \"state_passing\" is not for a run with a teacher, which sees rows alone",
+                            stage.Where());
     for (const auto& [value, key] : {std::pair(s.tokens, "tokens"), {s.length, "length"}, {s.batch, "batch"}})
       if (value == 0) return base::BadInput("{}: \"{}\" is missing", stage.Where(), key);
     if (s.batch % s.length != 0)
@@ -78,6 +84,18 @@ base::Status ReadOptimizer(YamlMap& map, RunConfig* c) {
     std::string shape = "cosine";
     FT_RETURN_IF_ERROR(o.Choice("schedule", {"cosine", "wsd", "constant"}, &shape));
     c->rate.shape = shape == "cosine" ? Shape::kCosine : shape == "wsd" ? Shape::kWsd : Shape::kConstant;
+    std::vector<YamlMap> groups;
+    FT_RETURN_IF_ERROR(o.Maps("groups", &groups));
+    for (YamlMap& group : groups) {
+      ParameterGroup& g = c->groups.emplace_back();
+      double decay = -1.0;
+      FT_RETURN_IF_ERROR(group.Text("match", &g.match));
+      FT_RETURN_IF_ERROR(group.Number("learning_rate_factor", 0.0, 1e6, &g.learning_rate_factor));
+      FT_RETURN_IF_ERROR(group.Number("weight_decay", 0.0, 100.0, &decay));
+      FT_RETURN_IF_ERROR(group.RefuseUnknown());
+      if (g.match.empty()) return base::BadInput("{}: \"match\" is missing", group.Where());
+      if (decay >= 0.0) g.weight_decay = decay;
+    }
     FT_RETURN_IF_ERROR(o.RefuseUnknown());
     if (c->rate.warmup > c->tokens())
       return base::BadInput("{}: \"warmup_tokens\" ({}) is more than the run has ({})", o.Where(),
@@ -93,6 +111,10 @@ base::Status ReadLosses(YamlMap& map, RunConfig* c) {
     FT_RETURN_IF_ERROR(l.Points("balance", -1e6, 1e6, &c->balance.points));
     FT_RETURN_IF_ERROR(l.Points("entropy", -1e6, 1e6, &c->entropy.points));
     FT_RETURN_IF_ERROR(l.Points("polarise", -1e6, 1e6, &c->polarise.points));
+    if (l.Has("distill") && c->teacher.empty())
+      return base::BadInput("{}: \"distill\" needs a \"teacher\"", l.Where());
+    FT_RETURN_IF_ERROR(l.Points("distill", 0.0, 1e6, &c->distill.points));
+    FT_RETURN_IF_ERROR(l.Number("temperature", 1e-3, 1e3, &c->losses.temperature));
     FT_RETURN_IF_ERROR(l.Number("gate_target", 0.0, 1.0, &c->losses.gate_target));
     FT_RETURN_IF_ERROR(l.Number("gate_margin", 0.0, 0.5, &c->losses.gate_margin));
     FT_RETURN_IF_ERROR(l.Bool("per_channel", &c->losses.per_channel));
@@ -124,6 +146,8 @@ base::Result<RunConfig> ReadRunConfig(std::string_view text, const std::string& 
   FT_RETURN_IF_ERROR(map.Integer("seed", 0, INT64_MAX, &seed));
   FT_RETURN_IF_ERROR(map.Choice("dtype", {"f32", "bf16"}, &dtype));
   FT_RETURN_IF_ERROR(map.Integer("slots", 1, 1 << 16, &c.slots));
+  FT_RETURN_IF_ERROR(map.Bool("recompute", &c.recompute));
+  FT_RETURN_IF_ERROR(map.Text("teacher", &c.teacher));
   c.seed = static_cast<uint64_t>(seed);
   c.bf16 = dtype == "bf16";
   if (c.model.empty()) return base::BadInput("{}: \"model\" is missing", name);
@@ -132,6 +156,8 @@ base::Result<RunConfig> ReadRunConfig(std::string_view text, const std::string& 
   for (data::RecallOptions& task : c.recall) task.length = static_cast<int32_t>(c.stages[0].length);
   FT_RETURN_IF_ERROR(ReadOptimizer(map, &c));
   FT_RETURN_IF_ERROR(ReadLosses(map, &c));
+  if (!c.teacher.empty() && c.distill.points == Schedule().points)
+    return base::BadInput("{}: \"teacher\" needs a factor, \"losses.distill\"", name);
   FT_RETURN_IF_ERROR(map.Integer("checkpoint_every", 0, kMany, &c.checkpoint_every));
   FT_RETURN_IF_ERROR(map.Integer("keep", 1, 1000000, &c.keep));
   FT_RETURN_IF_ERROR(map.Integer("evaluate_every", 0, kMany, &c.evaluate_every));
@@ -148,7 +174,8 @@ base::Result<std::vector<std::string>> ConfigDifferences(std::string_view before
   leaves[0] = old_map.Leaves();
   leaves[1] = new_map.Leaves();
   for (auto& map : leaves)
-    for (const char* free : {"checkpoint_every", "keep", "evaluate_every", "evaluate_tokens", "log_every"})
+    for (const char* free :
+         {"checkpoint_every", "keep", "evaluate_every", "evaluate_tokens", "log_every", "recompute"})
       map.erase(free);
   std::vector<std::string> differences;
   for (const auto& [key, value] : leaves[0]) {

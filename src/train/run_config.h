@@ -25,6 +25,7 @@ struct Stage {
   int64_t tokens = 0, length = 0, batch = 0;
   double learning_rate_factor = 1.0;
   std::vector<int64_t> windows;  // of which each step draws its window_size; empty: the model's
+  bool state_passing = false;    // row r of a step goes on with the document of row r of the step before
 
   int64_t rows() const { return batch / length; }
   int64_t steps() const { return (tokens + batch - 1) / batch; }
@@ -33,15 +34,18 @@ struct Stage {
 struct RunConfig {
   std::string model;  // a config.json: fresh weights, or a checkpoint: its own
   uint64_t seed = 0;
-  bool bf16 = false;  // products
-  int64_t slots = 1;  // of a step (R10)
+  bool bf16 = false;       // products
+  int64_t slots = 1;       // of a step (R10)
+  bool recompute = false;  // layers in the backward: less memory, the same bits
+  std::string teacher;     // a checkpoint to distil from; "": none
   std::vector<DataSource> data;
   std::vector<data::RecallOptions> recall;  // one or none, instead of data
   std::vector<Stage> stages;
   AdamW optimizer;
+  std::vector<ParameterGroup> groups;
   LearningRate rate;
   LossWeights losses;  // without factors, which follow schedules
-  Schedule balance, entropy, polarise;
+  Schedule balance, entropy, polarise, distill;
   int64_t checkpoint_every = 0, keep = 3;  // steps; 0: only at the end
   int64_t evaluate_every = 0, evaluate_tokens = 65536;
   int64_t log_every = 10;

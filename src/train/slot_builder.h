@@ -11,6 +11,7 @@
 #include "cache/sequence.h"
 #include "data/packing.h"
 #include "models/model.h"
+#include "train/carried.h"
 #include "train/objective.h"
 #include "train/rows.h"
 #include "train/run_config.h"
@@ -30,12 +31,20 @@ class SlotBuilder {
 
   // `rows` are the step's rows from `first_row`; a step counts from 0.
   base::Result<BuiltSlot> Build(int64_t step, const std::vector<data::Row>& rows, int64_t first_row);
+  // After its forward, in a stage with state passing: keeps what the rows have left for the next step.
+  void Carry(const BuiltSlot& built, const std::vector<data::Row>& rows, int64_t first_row);
+
+  CarriedStates& carried() { return carried_; }
+  int64_t state_bytes() const {
+    return static_cast<int64_t>(pages_.layout().PageBytes(pages_.layout().groups.size()));
+  }
 
  private:
   const RunConfig& config_;
   const RowSource& rows_;
   const models::Model& model_;
   cache::BlockPool pages_;
+  CarriedStates carried_;
 };
 
 }  // namespace fusiontree::train

@@ -75,6 +75,7 @@ base::Status WriteSnapshot(const std::string& path, const SnapshotState& state, 
       WriteModel(folder.path() + "/model.safetensors", layout, parameters, bf16, values.master));
   FT_RETURN_IF_ERROR(WriteOptimizer(folder.path() + "/optimizer.safetensors", layout, values));
   FT_RETURN_IF_ERROR(folder.WriteFile("config.json", files.config_json));
+  if (files.carried) FT_RETURN_IF_ERROR(WriteLanes(folder.path(), *files.carried));
   if (!files.tokenizer_folder.empty()) {
     for (const char* name : tokenizer::kTokenizerFiles) {
       const std::string from = files.tokenizer_folder + "/" + name;

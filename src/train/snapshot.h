@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "models/trainable.h"
+#include "train/carried.h"
 #include "train/optimizer.h"
 
 namespace fusiontree::train {
@@ -37,6 +38,7 @@ struct SnapshotState {
 struct SnapshotFiles {
   std::string config_json;
   std::string tokenizer_folder;  // "": none
+  std::optional<Lanes> carried;  // of state passing
 };
 
 // All elements [layout.size()] each, in the layout's order.

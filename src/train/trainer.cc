@@ -49,6 +49,24 @@ base::Status Trainer::NameNonFinite(const std::vector<data::Row>& rows, int64_t 
                       probe.where().empty() ? "in the losses or the backward" : probe.where());
 }
 
+base::Result<Teacher> Trainer::Teach(const std::vector<data::Row>& rows, int64_t first_row) {
+  if (teacher_ == nullptr) return Teacher();
+  FT_ASSIGN_OR_RETURN(const BuiltSlot built, teacher_slots_->Build(step_, rows, first_row));
+  const int64_t count = built.slot.batch.rows();
+  taught_.resize(std::max(taught_.size(), static_cast<size_t>(count * teacher_->hidden_stride())));
+  std::vector<uint8_t> ok(static_cast<size_t>(count));
+  teacher_->Forward(context_, built.slot.batch, taught_.data(), ok.data());
+  if (std::find(ok.begin(), ok.end(), 0) != ok.end())
+    return base::BadInput("{}: a value of the teacher is not finite in step {}", config_.teacher, step_ + 1);
+  return Teacher{teacher_.get(), taught_.data()};
+}
+
+const Stage* Trainer::PassingStage() const {
+  if (step_ == 0 || done()) return nullptr;
+  const StepPlace next = rows_->PlaceOf(step_);
+  return next.stage->state_passing && next.in_stage > 0 ? next.stage : nullptr;
+}
+
 base::Result<StepReport> Trainer::Step() {
   FT_CHECK(!done());
   FT_RETURN_IF_ERROR(Agree(writer_ ? writer_->Poll() : base::OkStatus()));
@@ -75,7 +93,7 @@ base::Result<StepReport> Trainer::Step() {
   weights.balance = config_.balance.At(place.tokens_before);
   weights.entropy = config_.entropy.At(place.tokens_before);
   weights.polarise = config_.polarise.At(place.tokens_before);
-
+  weights.distill = config_.distill.At(place.tokens_before);
   weights.monitor = (step_ + 1) % config_.log_every == 0 || step_ + 1 == steps();
   std::vector<Losses> losses(static_cast<size_t>(own));
   std::vector<GateStatistics> gates;  // of each slot and layer
@@ -84,11 +102,13 @@ base::Result<StepReport> Trainer::Step() {
     const int64_t first_row = (first_slot + s) * per_slot;
     FT_ASSIGN_OR_RETURN(const BuiltSlot built,
                         slot_builder_->Build(step_, slots[static_cast<size_t>(s)], first_row));
+    FT_ASSIGN_OR_RETURN(const Teacher teacher, Teach(slots[static_cast<size_t>(s)], first_row));
     trainable.ZeroGradients(context_);
-    const base::Result<Losses> run = objective_->Run(built.slot, totals, weights);
+    const base::Result<Losses> run = objective_->Run(built.slot, totals, weights, teacher);
     if (!run.ok() && run.status().kind() == base::ErrorKind::kFailed)
       return NameNonFinite(slots[static_cast<size_t>(s)], first_row);
     if (!run.ok()) return run.status();
+    if (place.stage->state_passing) slot_builder_->Carry(built, slots[static_cast<size_t>(s)], first_row);
     losses[static_cast<size_t>(s)] = *run;
     gates.insert(gates.end(), objective_->gates().begin(), objective_->gates().end());
     for (size_t i = 0; i < layout_->count(); ++i) trainable.ReadGradient(i, out + layout_->offset(i));
@@ -162,12 +182,14 @@ base::Range Trainer::ShardOf(int rank) const {
 }
 
 base::Status Trainer::Update(const float* gradient, float scale, double rate) {
-  const AdamStep step{config_.optimizer, rate, step_ + 1, scale};
   const base::Range shard = ShardOf(rank());
   for (size_t i = 0; i < layout_->count(); ++i) {
     const int64_t begin = std::max(shard.begin, layout_->offset(i)),
                   end = std::min(shard.end, layout_->offset(i + 1));
     if (begin >= end) continue;
+    const ParameterGroup& group = layout_->group(i);
+    AdamStep step{config_.optimizer, rate * group.learning_rate_factor, step_ + 1, scale};
+    if (group.weight_decay) step.settings.weight_decay = *group.weight_decay;
     context_.For(end - begin, 4096, 2, [&](int, base::Range share) {
       const int64_t at = begin + share.begin, own = at - shard.begin;
       RunAdam(step, layout_->decays(i), gradient + at, master_.data() + at, first_.data() + own,

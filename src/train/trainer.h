@@ -77,6 +77,11 @@ class Trainer {
   base::Status LoadModel(const std::string& folder);
   base::Status ReadMaster(const checkpoint::Checkpoint& checkpoint);
   base::Status Refresh();
+  base::Status LoadTeacher();
+  // What the teacher makes of a slot; without one: nothing.
+  base::Result<Teacher> Teach(const std::vector<data::Row>& rows, int64_t first_row);
+  // The stage whose next step goes on from the states of the last one, or null.
+  const Stage* PassingStage() const;
   base::Status NameNonFinite(const std::vector<data::Row>& rows, int64_t first_row);
   base::Status Update(const float* gradient, float scale, double rate);
   int ranks() const { return communicator_ ? communicator_->size() : 1; }
@@ -95,6 +100,9 @@ class Trainer {
   std::unique_ptr<RowSource> rows_;
   std::unique_ptr<models::Model> model_;
   std::unique_ptr<SlotBuilder> slot_builder_;
+  std::unique_ptr<models::Model> teacher_;  // or null
+  std::unique_ptr<SlotBuilder> teacher_slots_;
+  std::vector<float> taught_;  // the teacher's hidden rows
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<Layout> layout_;
   std::unique_ptr<SlotSum> slot_sum_;

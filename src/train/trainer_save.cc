@@ -80,13 +80,17 @@ base::Result<std::string> Trainer::Save() {
   }
   FT_RETURN_IF_ERROR(GatherShards(first_.data(), values.first));
   FT_RETURN_IF_ERROR(GatherShards(second_.data(), values.second));
+  std::optional<Lanes> carried;
+  if (const Stage* passing = PassingStage()) {
+    FT_ASSIGN_OR_RETURN(carried, slot_builder_->carried().Gather(communicator_, passing->rows()));
+  }
   if (rank() == 0) {
     SnapshotWriter::Job job;
     job.run = run_;
     job.keep = config_.keep;
     job.state = {step_, tokens(), config_text_, fingerprint_, std::nullopt, {}};
     if (measured_step_ == step_) job.state.held_out = measured_;
-    job.files = {config_json_, tokenizer_folder_};
+    job.files = {config_json_, tokenizer_folder_, std::move(carried)};
     writer_->Start(std::move(job));
   }
   saved_step_ = step_;

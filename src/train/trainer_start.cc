@@ -114,7 +114,12 @@ base::Status Trainer::Start(const std::string& config_text, const std::string& n
     FT_RETURN_IF_ERROR(
         ReadSnapshotValues(from, *layout_, ShardOf(rank()), master_.data(), first_.data(), second_.data()));
     saved_step_ = step_;
+    if (const Stage* passing = PassingStage()) {
+      FT_ASSIGN_OR_RETURN(const Lanes lanes, ReadLanes(from, passing->rows(), slot_builder_->state_bytes()));
+      slot_builder_->carried().Restore(lanes);
+    }
   }
+  FT_RETURN_IF_ERROR(LoadTeacher());
   return Refresh();
 }
 
@@ -146,7 +151,12 @@ base::Status Trainer::LoadModel(const std::string& folder) {
                             model.max_positions);
   slot_builder_ = std::make_unique<SlotBuilder>(&config_, rows_.get(), model_.get());
   objective_ = std::make_unique<Objective>(&context_, model_.get());
+  for (const Stage& stage : config_.stages)
+    if (stage.state_passing && slot_builder_->state_bytes() == 0)
+      return base::BadInput("\"state_passing\" needs a model with states, and {} has none", folder);
   layout_ = std::make_unique<Layout>(model_->trainable()->parameters());
+  FT_RETURN_IF_ERROR(layout_->SetGroups(config_.groups));
+  context_.set_recompute(config_.recompute);
   slot_sum_ = std::make_unique<SlotSum>(layout_->size());
   const base::Range shard = ShardOf(rank());
   master_.assign(static_cast<size_t>(layout_->size()), 0.0f);
@@ -154,6 +164,30 @@ base::Status Trainer::LoadModel(const std::string& folder) {
     moments->assign(static_cast<size_t>(shard.end - shard.begin), 0.0f);
   fingerprint_ = Fingerprint(*model_, context_.kernels().name, config_.slots);
   return ReadMaster(checkpoint);
+}
+
+base::Status Trainer::LoadTeacher() {
+  if (config_.teacher.empty()) return base::OkStatus();
+  FT_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint, checkpoint::Checkpoint::Open(config_.teacher));
+  models::ModelOptions options;
+  options.compute = config_.bf16 ? models::ComputeType::kBf16 : models::ComputeType::kF32;
+  FT_ASSIGN_OR_RETURN(teacher_, models::LoadModel(checkpoint, options, context_));
+  const models::Config &teacher = teacher_->config(), &student = model_->config();
+  if (teacher.vocab_size != student.vocab_size)
+    return base::BadInput("{}: the teacher has a vocabulary of {}, but the model of {}", config_.teacher,
+                          teacher.vocab_size, student.vocab_size);
+  if (!rows_->folders().empty()) {
+    FT_ASSIGN_OR_RETURN(const tokenizer::Tokenizer tokenizer, tokenizer::Tokenizer::Load(checkpoint));
+    if (data::TokenizerDigest(tokenizer) != rows_->folders()[0]->tokenizer_digest)
+      return base::BadInput("{}: the teacher's tokenizer is not the one that {} was made with",
+                            config_.teacher, config_.data[0].path);
+  }
+  for (const Stage& stage : config_.stages)
+    if (stage.length > teacher.max_positions)
+      return base::BadInput("{}: rows of {} tokens do not fit into the teacher's {} positions",
+                            config_.teacher, stage.length, teacher.max_positions);
+  teacher_slots_ = std::make_unique<SlotBuilder>(&config_, rows_.get(), teacher_.get());
+  return base::OkStatus();
 }
 
 base::Status Trainer::ReadMaster(const checkpoint::Checkpoint& checkpoint) {
