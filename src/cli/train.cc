@@ -1,7 +1,5 @@
 // train: a run from its YAML file, alone or on every rank of mpirun.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,10 +7,12 @@
 #include <cmath>
 #include <filesystem>
 
+#include "base/progress.h"
 #include "bench/limits.h"
 #include "cli/command.h"
 #include "cli/files.h"
 #include "cli/interrupt.h"
+#include "cli/run_folder.h"
 #include "cli/train_log.h"
 #include "engine/ranks.h"
 #include "engine/setup.h"
@@ -30,24 +30,14 @@ using Clock = std::chrono::steady_clock;
 
 double Since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
-// One run at a time writes into a folder.
-class RunLock {
- public:
-  ~RunLock() {
-    if (file_ >= 0) ::close(file_);
-  }
-  base::Status Take(const std::string& run) {
-    const std::string path = run + "/lock";
-    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (file_ < 0) return base::Failed("{}: cannot be opened", path);
-    if (::flock(file_, LOCK_EX | LOCK_NB) != 0)
-      return base::BadInput("{}: another run is writing into this folder", run);
-    return base::OkStatus();
-  }
-
- private:
-  int file_ = -1;
-};
+// As a shell takes it.
+std::string Quoted(const std::string& text) {
+  const char* const kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+,=:@%";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
 
 class Train : public Command {
  public:
@@ -94,34 +84,32 @@ class Train : public Command {
                                                ? base::Result<int>(engine::SharedThreads(*ranks_))
                                                : engine::ChooseThreads(static_cast<int>(threads_)));
     base::ThreadPool pool(threads);
-    RunLock lock;
-    if (first()) FT_RETURN_IF_ERROR(OpenRun(run, &lock));
+    std::optional<RunFolder> folder;
+    if (first()) {
+      FT_ASSIGN_OR_RETURN(RunFolder opened, RunFolder::Open(run, resume_));
+      folder.emplace(std::move(opened));
+    }
     if (ranks_) ranks_->Barrier();
     const base::Status status = RunOn(text, run, table, &pool);
     if (!status.ok() && ranks_) ranks_->Fail(status);
-    std::error_code ignored;
-    if (dry_run_ && first()) fs::remove_all(run, ignored);
+    if (folder && (dry_run_ || !started_)) folder->Forget();
     return status;
   }
 
  private:
-  bool first() const { return ranks_ == nullptr || ranks_->rank() == 0; }
+  struct Window {  // of the steps since the last line
+    double seconds = 0.0, flops = 0.0;
+    int64_t tokens = 0;
+  };
 
-  base::Status OpenRun(const std::string& run, RunLock* lock) const {
-    std::error_code error;
-    const bool made = fs::create_directories(run, error);
-    if (error) return base::BadInput("{}: cannot be made: {}", run, error.message());
-    FT_RETURN_IF_ERROR(lock->Take(run));
-    if (!made && !resume_ && !train::ListSnapshots(run).empty())
-      return base::BadInput("{}: is a run already: --resume goes on with it", run);
-    return base::OkStatus();
-  }
+  bool first() const { return ranks_ == nullptr || ranks_->rank() == 0; }
 
   base::Status RunOn(const std::string& text, const std::string& run, const kernels::Table* table,
                      base::ThreadPool* pool) {
     const train::Trainer::Options options{run, resume_, allow_changes_};
     FT_ASSIGN_OR_RETURN(const std::unique_ptr<train::Trainer> trainer,
                         train::Trainer::Create(text, config_, options, pool, table, ranks_));
+    started_ = true;
     const auto limits = bench::MeasureLimits(*pool, size_t{16} << 20);
     peak_ = limits.ok() ? limits->FlopsFor(table->name, trainer->config().bf16) : 0.0;
     if (dry_run_) return DryRun(*trainer);
@@ -134,31 +122,44 @@ class Train : public Command {
     }
     InterruptScope interrupt;
     const Clock::time_point begin = Clock::now();
-    const int64_t start = trainer->step();
-    Clock::time_point last = begin;
-    int64_t last_step = start;
-    int64_t tokens = trainer->tokens();
-    while (!trainer->done() && (stop_after_ == 0 || trainer->step() - start < stop_after_)) {
-      const double flops = trainer->StepFlops();
-      const int64_t before = tokens;
-      FT_ASSIGN_OR_RETURN(const train::StepReport step, trainer->Step());
+    bool interrupted = false;
+    for (int64_t left = stop_after_ > 0 ? stop_after_ : INT64_MAX; left > 0 && !trainer->done(); --left) {
+      FT_RETURN_IF_ERROR(Step(*trainer));
       const train::RunConfig& config = trainer->config();
-      tokens = step.tokens;
-      if (step.step % config.log_every == 0 || trainer->done()) {
-        const double seconds = Since(last) / static_cast<double>(step.step - last_step);
-        FT_RETURN_IF_ERROR(Log(*trainer, step, seconds, flops, step.tokens - before));
-        last = Clock::now();
-        last_step = step.step;
-      }
-      if (config.evaluate_every > 0 && step.step % config.evaluate_every == 0)
-        FT_RETURN_IF_ERROR(Evaluate(*trainer, step.tokens));
-      if (Interrupted()) break;
-      if (config.checkpoint_every > 0 && step.step % config.checkpoint_every == 0)
+      if (config.evaluate_every > 0 && trainer->step() % config.evaluate_every == 0)
+        FT_RETURN_IF_ERROR(Evaluate(*trainer));
+      interrupted = Interrupted();
+      if (interrupted) break;
+      const bool last = left == 1 || trainer->done();
+      if (!last && config.checkpoint_every > 0 && trainer->step() % config.checkpoint_every == 0)
         FT_RETURN_IF_ERROR(trainer->Save().status());
     }
+    progress_.Finish();
+    if (!interrupted && evaluated_ != trainer->step()) FT_RETURN_IF_ERROR(Evaluate(*trainer));
     FT_ASSIGN_OR_RETURN(const std::string saved, trainer->Save());
-    if (evaluated_ != trainer->step()) FT_RETURN_IF_ERROR(Evaluate(*trainer, tokens));
-    return Tell(*trainer, saved, Since(begin));
+    FT_RETURN_IF_ERROR(trainer->AwaitSave());
+    return Tell(*trainer, run, saved, Since(begin));
+  }
+
+  base::Status Step(train::Trainer& trainer) {
+    const double flops = trainer.StepFlops();
+    const int64_t before = trainer.tokens();
+    const Clock::time_point begin = Clock::now();
+    FT_ASSIGN_OR_RETURN(const train::StepReport step, trainer.Step());
+    window_.seconds += Since(begin);
+    window_.tokens += step.tokens - before;
+    window_.flops += flops;
+    const double rate = static_cast<double>(window_.tokens) / window_.seconds;
+    if (live_ && first()) {
+      const double left = static_cast<double>(trainer.config().tokens() - step.tokens) / rate;
+      progress_.Update(
+          static_cast<double>(step.tokens) / static_cast<double>(trainer.config().tokens()),
+          fmt::format("step {}/{}  loss {:.4f}  {} tok/s  {} left", step.step, trainer.steps(),
+                      step.losses.total, report::Grouped(std::llround(rate)), report::Seconds(left)));
+    }
+    if (step.step % trainer.config().log_every != 0 && !trainer.done()) return base::OkStatus();
+    const Window window = std::exchange(window_, {});
+    return first() ? Log(trainer, step, window) : base::OkStatus();
   }
 
   bool Interrupted() const {
@@ -173,27 +174,26 @@ class Train : public Command {
     if (first()) std::fputs(text.c_str(), stderr);
   }
 
-  base::Status Log(const train::Trainer& trainer, const train::StepReport& step, double seconds, double flops,
-                   int64_t batch) {
-    if (!first()) return base::OkStatus();
-    const double left = seconds * static_cast<double>(trainer.steps() - step.step);
-    const double rate = static_cast<double>(batch) / seconds;
-    const double mfu = peak_ > 0.0 ? flops / seconds / peak_ : 0.0;
-    Say(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  norm {:.2f}  {} tok/s  {:.2f} of peak  {} left\n",
-                    step.step, trainer.steps(), step.losses.total, step.learning_rate, step.gradient_norm,
-                    report::Grouped(std::llround(rate)), mfu, report::Seconds(left)));
+  base::Status Log(const train::Trainer& trainer, const train::StepReport& step, const Window& window) {
+    const double rate = static_cast<double>(window.tokens) / window.seconds;
+    const double left = static_cast<double>(trainer.config().tokens() - step.tokens) / rate;
+    const double mfu = peak_ > 0.0 ? window.flops / window.seconds / peak_ : 0.0;
+    if (!live_)
+      Say(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  norm {:.2f}  {} tok/s  {:.2f} of peak  {} left\n",
+                      step.step, trainer.steps(), step.losses.total, step.learning_rate, step.gradient_norm,
+                      report::Grouped(std::llround(rate)), mfu, report::Seconds(left)));
     return log_->Step(step, {rate, mfu, ResidentBytes()});
   }
 
-  base::Status Evaluate(train::Trainer& trainer, int64_t tokens) {
+  base::Status Evaluate(train::Trainer& trainer) {
     FT_ASSIGN_OR_RETURN(held_out_, trainer.EvaluateHeldOut());
     evaluated_ = trainer.step();
-    if (held_out_.documents > 0)
-      Say(fmt::format("held out: {:.4f} bits a byte over {} documents of {} tokens\n",
-                      held_out_.bits_per_byte(), report::Grouped(held_out_.documents),
-                      report::Grouped(held_out_.tokens)));
-    if (first() && held_out_.documents > 0) return log_->HeldOut(trainer.step(), tokens, held_out_);
-    return base::OkStatus();
+    if (!first() || held_out_.documents == 0) return base::OkStatus();
+    progress_.Finish();
+    Say(fmt::format("step {}/{}  held out: {:.4f} bits a byte over {} documents of {} tokens\n",
+                    trainer.step(), trainer.steps(), held_out_.bits_per_byte(),
+                    report::Grouped(held_out_.documents), report::Grouped(held_out_.tokens)));
+    return log_->HeldOut(trainer.step(), trainer.tokens(), held_out_);
   }
 
   base::Status Plot() const {
@@ -236,21 +236,35 @@ class Train : public Command {
         peak_ > 0.0 ? flops / seconds / peak_ : 0.0, all / 3600.0));
   }
 
-  base::Status Tell(const train::Trainer& trainer, const std::string& saved, double seconds) const {
+  base::Status Tell(const train::Trainer& trainer, const std::string& run, const std::string& saved,
+                    double seconds) const {
     if (!first()) return base::OkStatus();
+    const std::optional<train::BestSnapshot> best = train::FindBestSnapshot(run);
     if (json_) {
       report::Json json;
       json.BeginObject().Key("checkpoint").Text(saved).Key("step").Integer(trainer.step());
       json.Key("done").Bool(trainer.done()).Key("seconds").Number(seconds);
-      if (held_out_.documents > 0) json.Key("held_out_bits_per_byte").Number(held_out_.bits_per_byte());
+      if (evaluated_ == trainer.step() && held_out_.documents > 0)
+        json.Key("held_out_bits_per_byte").Number(held_out_.bits_per_byte());
+      if (best) {
+        json.Key("best").BeginObject().Key("checkpoint").Text(train::SnapshotPath(run, best->step));
+        json.Key("held_out_bits_per_byte").Number(best->bits_per_byte).EndObject();
+      }
       json.EndObject();
       return WriteOutput(json.text() + "\n");
     }
-    if (trainer.done())
-      return WriteOutput(fmt::format("trained in {}: {}\n", report::Seconds(seconds), saved));
-    return WriteOutput(
-        fmt::format("stopped after step {} of {}: {}\ngo on with: fusiontree train {} -o {} --resume\n",
-                    trainer.step(), trainer.steps(), saved, config_, *run_));
+    std::string text = trainer.done() ? fmt::format("trained in {}: {}\n", report::Seconds(seconds), saved)
+                                      : fmt::format("stopped after step {} of {}: {}\n", trainer.step(),
+                                                    trainer.steps(), saved);
+    if (best && best->step != trainer.step())
+      text += fmt::format("the best on held-out documents, {:.4f} bits a byte: {}\n", best->bits_per_byte,
+                          train::SnapshotPath(run, best->step));
+    if (!trainer.done()) {
+      text += fmt::format("go on with: fusiontree train {} -o {} --resume", Quoted(config_), Quoted(run));
+      if (isa_ != "auto") text += " --isa " + isa_;
+      text += "\n";
+    }
+    return WriteOutput(text);
   }
 
   static double ResidentBytes() {
@@ -265,11 +279,14 @@ class Train : public Command {
   std::vector<std::string> configs_;
   std::optional<std::string> run_, plot_;
   std::optional<TrainLog> log_;
-  bool resume_ = false, allow_changes_ = false, dry_run_ = false, json_ = false;
+  bool started_ = false, resume_ = false, allow_changes_ = false, dry_run_ = false, json_ = false;
   int64_t threads_ = 0, stop_after_ = 0, evaluated_ = -1;
   parallel::Communicator* ranks_ = nullptr;
   double peak_ = 0.0;
   train::HeldOut held_out_;
+  Window window_;
+  const bool live_ = base::StderrRedraws();  // one line is redrawn; else lines are printed
+  base::Progress progress_{"training", live_};
 };
 
 }  // namespace
