@@ -18,7 +18,7 @@ class Documents : public data::TempFolder {
   void SetUp() override {
     Write("model.json", R"({"model_type": "fusiontree", "vocab_size": 259, "hidden_size": 16,
       "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "window_size": 6,
-      "global_heads": 2, "gate_rank": 3, "ssm_state_size": 4, "max_position_embeddings": 100,
+      "global_heads": 2, "gate_rank": 3, "ssm_state_size": 4, "max_position_embeddings": 100, "srte_encoding": "learnable",
       "dropout": 0.1, "drop_branch_prob": 0.2})");
     std::string text;
     for (int i = 0; i < 40; ++i)  // of 3 to 600 bytes, one longer than the model's positions
