@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <utility>
@@ -53,18 +54,7 @@ base::Status TrainLog::Step(const train::StepReport& step, const Speed& speed) {
   add(report::kMfu, speed.mfu);
   add(report::kMemoryBytes, speed.memory_bytes);
   FT_RETURN_IF_ERROR(Write(record));
-  for (const train::GateStatistics& g : step.gates) {
-    const report::GatesRecord gates{step.step,
-                                    static_cast<int>(g.layer),
-                                    g.mean(),
-                                    g.deviation(),
-                                    {std::begin(g.bins), std::end(g.bins)}};
-    FT_RETURN_IF_ERROR(log_.Append(report::ToRecord(gates)));
-    const std::string tag = fmt::format("gate/layer_{:02}", g.layer);
-    events_.AddScalar(tag, step.step, Now(), g.mean());
-    events_.AddHistogram(tag, step.step, Now(),
-                         report::EqualBins(gates.histogram, 0.0, 1.0, g.mean(), g.deviation()));
-  }
+  FT_RETURN_IF_ERROR(Gates(step.step, step.gates, report::kGates));
   return events_.Flush();
 }
 
@@ -74,7 +64,46 @@ base::Status TrainLog::HeldOut(int64_t step, int64_t tokens, const train::HeldOu
   record.tokens = tokens;
   record.numbers.emplace_back(report::kHeldOutBitsPerByte, held_out.bits_per_byte());
   FT_RETURN_IF_ERROR(Write(record));
+  FT_RETURN_IF_ERROR(Gates(step, held_out.gates, report::kHeldOutGates));
   return events_.Flush();
+}
+
+base::Status TrainLog::Gates(int64_t step, const std::vector<train::GateStatistics>& layers,
+                             std::string_view kind) {
+  for (const train::GateStatistics& g : layers) {
+    report::GatesRecord gates{
+        step, static_cast<int>(g.layer), g.mean(), g.deviation(), {g.bins.begin(), g.bins.end()}, {}, {}};
+    for (size_t i = 0; i < g.channels.size(); ++i) gates.channels.push_back(g.ChannelMean(i));
+    for (size_t i = 0; i < g.classes.size(); ++i)
+      if (g.classes[i].count > 0.0)
+        gates.parts.emplace_back(fmt::format("class_{}", train::NameOf(static_cast<train::TokenClass>(i))),
+                                 g.classes[i].mean());
+    for (size_t i = 0; i < g.positions.size(); ++i)
+      if (g.positions[i].count > 0.0)
+        gates.parts.emplace_back(fmt::format("position_{}", (int64_t{1} << i) - 1), g.positions[i].mean());
+    FT_RETURN_IF_ERROR(log_.Append(report::ToRecord(gates, kind)));
+    const std::string tag = fmt::format("{}/layer_{:02}", kind, g.layer);
+    events_.AddScalar(tag, step, Now(), g.mean());
+    events_.AddHistogram(tag, step, Now(),
+                         report::EqualBins(gates.histogram, 0.0, 1.0, g.mean(), g.deviation()));
+    for (const auto& [part, mean] : gates.parts)
+      events_.AddScalar(fmt::format("{}_{}/layer_{:02}", kind, part, g.layer), step, Now(), mean);
+    if (g.channels.size() > 1)
+      AddChannels(step, fmt::format("{}_channels/layer_{:02}", kind, g.layer), gates);
+  }
+  return base::OkStatus();
+}
+
+void TrainLog::AddChannels(int64_t step, const std::string& tag, const report::GatesRecord& gates) {
+  std::vector<double> counts(report::kGateBins);
+  double squares = 0.0;
+  for (const double mean : gates.channels) {
+    const double at = mean * report::kGateBins;
+    counts[std::min<size_t>(static_cast<size_t>(std::max(0.0, at)), counts.size() - 1)] += 1.0;
+    squares += (mean - gates.mean) * (mean - gates.mean);
+  }
+  const double deviation = __builtin_sqrt(squares / static_cast<double>(gates.channels.size()));
+  events_.AddHistogram(tag, step, Now(), report::EqualBins(counts, 0.0, 1.0, gates.mean, deviation));
 }
 
 }  // namespace fusiontree::cli

@@ -37,14 +37,16 @@ std::string ToLine(const Record& record) {
   return json.text() + '\n';
 }
 
-Record ToRecord(const GatesRecord& gates) {
+Record ToRecord(const GatesRecord& gates, std::string_view kind) {
   Record record;
-  record.kind = kGates;
+  record.kind = kind;
   record.step = gates.step;
   record.numbers = {{std::string(kLayer), gates.layer},
                     {std::string(kMean), gates.mean},
                     {std::string(kDeviation), gates.deviation}};
+  record.numbers.insert(record.numbers.end(), gates.parts.begin(), gates.parts.end());
   record.lists = {{std::string(kHistogram), gates.histogram}};
+  if (!gates.channels.empty()) record.lists.emplace_back(kChannels, gates.channels);
   return record;
 }
 

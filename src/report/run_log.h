@@ -34,10 +34,12 @@ constexpr std::string_view kHeldOutBitsPerByte = "held_out_bits_per_byte";
 
 // Of the records of kind "gates".
 constexpr std::string_view kGates = "gates";
+constexpr std::string_view kHeldOutGates = "held_out_gates";  // the same, in evaluation mode
 constexpr std::string_view kLayer = "layer";
 constexpr std::string_view kMean = "mean";
 constexpr std::string_view kDeviation = "deviation";
 constexpr std::string_view kHistogram = "histogram";
+constexpr std::string_view kChannels = "channels";
 constexpr int kGateBins = 16;  // equal, over 0 to 1
 constexpr int kMaxLayers = 1000;
 
@@ -62,8 +64,11 @@ struct GatesRecord {
   int layer = 0;
   double mean = 0, deviation = 0;  // over tokens and channels
   std::vector<double> histogram;   // [kGateBins] counts
+  // Only written: means of channels, and of tokens by class and by position, with their names.
+  std::vector<double> channels;
+  std::vector<std::pair<std::string, double>> parts;
 };
-Record ToRecord(const GatesRecord& gates);
+Record ToRecord(const GatesRecord& gates, std::string_view kind = kGates);
 // An error that names what is missing or out of range.
 base::Result<GatesRecord> ToGates(const Record& record);
 

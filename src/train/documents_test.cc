@@ -1,4 +1,5 @@
 // Runs over documents: states that pass from row to row, layers computed again, a teacher, parameter groups.
+#include <cmath>
 #include <cstring>
 #include <mutex>
 
@@ -28,10 +29,12 @@ class Documents : public data::TempFolder {
     const tokenizer::Tokenizer tokenizer = data::ByteTokenizer();
     const auto sources = data::FindSources({Path("texts")});
     ASSERT_TRUE(sources.ok()) << sources.status().message();
+    data::ShardOptions options;
+    options.held_out = 0.2;
     data::DocumentReader reader(*sources, {.cut = data::Cut::kLines});
     base::ThreadPool pool(1);
     const auto written = data::WriteShards(&reader, *data::DocumentParser::Make(&tokenizer), tokenizer,
-                                           Path("shards"), {}, &pool);
+                                           Path("shards"), options, &pool);
     ASSERT_TRUE(written.ok()) << written.status().message();
   }
   std::string Config(const std::string& more, const std::string& stage = "") const {
@@ -169,6 +172,71 @@ TEST_F(Documents, ATeacherIsLearntFrom) {
   EXPECT_NE(
       Train(Config("}\nlosses: {distill: 1}\n" + teacher), "refused").status().message().find("tokenizer"),
       std::string::npos);
+}
+
+TEST_F(Documents, GatesAreCountedByPositionClassAndChannel) {
+  const std::vector<TokenClass> classes = ClassesOf(data::ByteTokenizer());
+  ASSERT_EQ(classes.size(), 259u);
+  EXPECT_EQ(classes['a'], TokenClass::kPart);
+  EXPECT_EQ(classes['7'], TokenClass::kNumber);
+  EXPECT_EQ(classes['\n'], TokenClass::kSpace);
+  EXPECT_EQ(classes['!'], TokenClass::kPunctuation);
+  EXPECT_EQ(classes[0xc3], TokenClass::kBytes);
+  EXPECT_EQ(classes[256], TokenClass::kSpecial);
+
+  base::ThreadPool pool(1);
+  ops::Context context(&pool, kernels::RefTable());
+  const auto trainer =
+      Trainer::Create(Config("}\n"), "run.yaml", {Path("run"), false, false}, &pool, kernels::RefTable());
+  ASSERT_TRUE(trainer.ok());
+  const models::Model& model = (*trainer)->model();
+  cache::BlockPool pages(model.cache_layout(), size_t{1} << 30);
+  const auto sequence = model.NewSequence(&pages);
+  const std::vector<int32_t> ids = {'a', 'b', '7', '7', '!'};
+  cache::Batch batch;
+  ASSERT_TRUE(batch.Add(sequence.get(), ids.data(), 5).ok());
+  GateMeter meter(context, classes);
+  meter.Start(&batch);
+  // Gates of two channels: token t has t / 10 and t / 10 + 0.5.
+  std::vector<float> gates;
+  for (int t = 0; t < 5; ++t)
+    gates.insert(gates.end(), {static_cast<float>(t) / 10, static_cast<float>(t) / 10 + 0.5f, 99.0f});
+  meter.Observe(1, "gate", gates.data(), 5, 2, 3);
+  meter.Observe(0, "gate", gates.data(), 5, 2, 3);
+  meter.Observe(1, "gate_act", nullptr, 5, 2, 3);
+  meter.Observe(1, "gate", gates.data(), 5, 2, 3);
+  ASSERT_EQ(meter.layers().size(), 2u);
+  const GateStatistics& g = meter.layers()[0];
+  EXPECT_EQ(g.layer, 1);
+  EXPECT_EQ(g.count, 20.0);
+  EXPECT_NEAR(g.mean(), 0.45, 1e-6);
+  EXPECT_NEAR(g.ChannelMean(0), 0.2, 1e-6);
+  EXPECT_NEAR(g.ChannelMean(1), 0.7, 1e-6);
+  EXPECT_NEAR(g.deviation(), std::sqrt(0.0625 + 0.02), 1e-6);
+  EXPECT_NEAR(g.classes[static_cast<size_t>(TokenClass::kNumber)].mean(), 0.5, 1e-6);
+  EXPECT_NEAR(g.classes[static_cast<size_t>(TokenClass::kPart)].mean(), 0.3, 1e-6);
+  EXPECT_NEAR(g.positions[0].mean(), 0.25, 1e-6);  // position 0
+  EXPECT_NEAR(g.positions[1].mean(), 0.4, 1e-6);   // 1 and 2
+  EXPECT_NEAR(g.positions[2].mean(), 0.6, 1e-6);   // 3 and 4
+  EXPECT_EQ(g.bins[8] + g.bins[9], 4.0);           // 0.5 and 0.6, twice
+  EXPECT_EQ(GateStatistics::FromFlat(g.Flat().data(), 2).Flat(), g.Flat());
+}
+
+TEST_F(Documents, HeldOutDocumentsShowTheGatesOfServing) {
+  base::ThreadPool pool(2);
+  const auto trainer =
+      Trainer::Create(Config("}\n"), "run.yaml", {Path("run"), false, false}, &pool, kernels::RefTable());
+  ASSERT_TRUE(trainer.ok());
+  const auto first = (*trainer)->EvaluateHeldOut(), second = (*trainer)->EvaluateHeldOut();
+  ASSERT_TRUE(first.ok()) << first.status().message();
+  ASSERT_GT(first->documents, 1);
+  ASSERT_EQ(first->gates.size(), 2u);
+  for (size_t layer = 0; layer < 2; ++layer) {
+    // All rows but the last of each part of a document, 16 channels; no branch is lost.
+    EXPECT_GT(first->gates[layer].count, 16.0 * 0.9 * static_cast<double>(first->tokens - first->documents));
+    EXPECT_LE(first->gates[layer].count, 16.0 * static_cast<double>(first->tokens - first->documents));
+    EXPECT_EQ(first->gates[layer].Flat(), second->gates[layer].Flat());
+  }
 }
 
 TEST_F(Documents, GroupsHaveRatesOfTheirOwn) {

@@ -16,7 +16,7 @@ constexpr int64_t kRows = 256;  // of logits, and of a forward, at a time
 
 // Of ids[1..] after those before them.
 base::Result<double> Nats(ops::Context& context, const models::Model& model, cache::BlockPool* pages,
-                          const std::vector<int32_t>& ids) {
+                          const std::vector<int32_t>& ids, GateMeter* meter) {
   const std::unique_ptr<cache::SequenceState> sequence = model.NewSequence(pages);
   const int64_t n = static_cast<int64_t>(ids.size()) - 1, stride = model.logits_stride();
   std::vector<float> hidden(static_cast<size_t>(kRows * model.hidden_stride())),
@@ -27,6 +27,7 @@ base::Result<double> Nats(ops::Context& context, const models::Model& model, cac
     const int64_t count = std::min(kRows, n - first);
     cache::Batch batch;
     FT_RETURN_IF_ERROR(batch.Add(sequence.get(), ids.data() + first, count));
+    meter->Start(&batch);
     std::vector<uint8_t> ok(static_cast<size_t>(count));
     model.Forward(context, batch, hidden.data(), ok.data());
     std::vector<int64_t> rows;
@@ -43,6 +44,20 @@ base::Result<double> Nats(ops::Context& context, const models::Model& model, cac
   return nats;
 }
 
+class ProbeScope {
+ public:
+  ProbeScope(ops::Context& context, ops::Probe* probe) : context_(context), before_(context.probe()) {
+    context.set_probe(probe);
+  }
+  ~ProbeScope() { context_.set_probe(before_); }
+  ProbeScope(const ProbeScope&) = delete;
+  ProbeScope& operator=(const ProbeScope&) = delete;
+
+ private:
+  ops::Context& context_;
+  ops::Probe* before_;
+};
+
 }  // namespace
 
 double HeldOut::bits_per_byte() const {
@@ -50,8 +65,10 @@ double HeldOut::bits_per_byte() const {
 }
 
 base::Result<HeldOut> Evaluate(ops::Context& context, const models::Model& model, const data::ShardSet& set,
-                               int64_t tokens) {
+                               int64_t tokens, const std::vector<TokenClass>& classes) {
   HeldOut out;
+  GateMeter meter(context, classes);
+  const ProbeScope scope(context, &meter);
   cache::BlockPool pages(model.cache_layout(), size_t{1} << 40);
   const int64_t longest = std::min<int64_t>(model.config().max_positions, int64_t{1} << 24);
   const double first_token = base::Log(static_cast<double>(model.config().vocab_size));
@@ -63,13 +80,14 @@ base::Result<HeldOut> Evaluate(ops::Context& context, const models::Model& model
       std::vector<int32_t> ids(static_cast<size_t>(count));
       std::vector<uint8_t> targets(ids.size());
       FT_RETURN_IF_ERROR(set.Read(document, offset, count, ids.data(), targets.data()));
-      FT_ASSIGN_OR_RETURN(const double nats, Nats(context, model, &pages, ids));
+      FT_ASSIGN_OR_RETURN(const double nats, Nats(context, model, &pages, ids, &meter));
       out.nats += nats + first_token;
     }
     out.documents += 1;
     out.tokens += length;
     out.bytes += set.TextBytes(document);
   }
+  out.gates = meter.layers();
   return out;
 }
 

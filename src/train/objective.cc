@@ -1,6 +1,7 @@
 #include "train/objective.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "models/trainable.h"
@@ -9,33 +10,14 @@
 namespace fusiontree::train {
 namespace {
 
-// Where the gates of each layer lie while the tape holds them.
+// Where the gates of each layer lie while the tape holds them, and what they are.
 class GateProbe : public ops::Probe {
  public:
+  explicit GateProbe(GateMeter* meter) : meter_(meter) {}
   void Observe(int layer, std::string_view op, const float* value, int64_t rows, int64_t columns,
                int64_t stride) override {
     if (op == "gate") gates_.push_back({layer, {value, stride, rows, columns, {}}});
-  }
-  std::vector<GateStatistics> Measure(const ops::Context& context) const {
-    std::vector<GateStatistics> all;
-    for (const auto& [layer, gates] : gates_) {
-      GateStatistics& of_layer = all.emplace_back();
-      of_layer.layer = layer;
-      const std::vector<ops::Kept> kept = ops::KeptBranches(context, layer);
-      for (int64_t r = 0; r < gates.m; ++r) {
-        if (!kept.empty() && kept[static_cast<size_t>(r)] != ops::Kept::kBoth) continue;
-        for (int64_t i = 0; i < gates.n; ++i) {
-          const double g = static_cast<double>(gates.values[r * gates.stride + i]);
-          of_layer.sum += g;
-          of_layer.squares += g * g;
-          of_layer
-              .bins[std::clamp(static_cast<int>(g * GateStatistics::kBins), 0, GateStatistics::kBins - 1)] +=
-              1.0;
-        }
-        of_layer.count += static_cast<double>(gates.n);
-      }
-    }
-    return all;
+    if (meter_ != nullptr) meter_->Observe(layer, op, value, rows, columns, stride);
   }
   // Those of documents that ran with both branches; a layer without any is not there.
   std::vector<ops::Gates> Counted(const ops::Context& context) const {
@@ -50,6 +32,7 @@ class GateProbe : public ops::Probe {
   }
 
  private:
+  GateMeter* meter_;
   std::vector<std::pair<int, ops::Gates>> gates_;
 };
 
@@ -104,19 +87,8 @@ void RunGates(ops::Context& context, const std::vector<ops::Gates>& gates, doubl
 
 }  // namespace
 
-void GateStatistics::Add(const GateStatistics& other) {
-  count += other.count;
-  sum += other.sum;
-  squares += other.squares;
-  for (int i = 0; i < kBins; ++i) bins[i] += other.bins[i];
-}
-
-double GateStatistics::deviation() const {
-  if (count <= 0.0) return 0.0;
-  return __builtin_sqrt(std::max(0.0, squares / count - mean() * mean()));
-}
-
-Objective::Objective(ops::Context* context, models::Model* model) : context_(*context), model_(*model) {
+Objective::Objective(ops::Context* context, models::Model* model, std::vector<TokenClass> classes)
+    : context_(*context), model_(*model), classes_(std::move(classes)) {
   FT_CHECK(model->trainable() != nullptr);
 }
 
@@ -170,7 +142,9 @@ base::Result<Losses> Objective::Run(const Slot& slot, const StepTotals& step, co
   const int64_t rows = slot.batch.rows();
   hidden_.resize(std::max(hidden_.size(), static_cast<size_t>(rows * model_.hidden_stride())));
   std::vector<uint8_t> row_ok(static_cast<size_t>(rows));
-  GateProbe probe;
+  GateMeter meter(context_, classes_);
+  meter.Start(&slot.batch);
+  GateProbe probe(weights.monitor ? &meter : nullptr);
   const Recording recording(context_, &tape_, &probe);
   if (!slot.regularisation.row.empty()) {
     FT_CHECK(static_cast<int64_t>(slot.regularisation.row.size()) == rows);
@@ -180,8 +154,7 @@ base::Result<Losses> Objective::Run(const Slot& slot, const StepTotals& step, co
   FT_RETURN_IF_ERROR(RequireFinite(row_ok, "a norm"));
   Losses losses;
   FT_RETURN_IF_ERROR(RunHead(slot, step, weights, teacher, &losses));
-  gates_.clear();
-  if (weights.monitor) gates_ = probe.Measure(context_);
+  gates_ = meter.layers();
   RunGates(context_, probe.Counted(context_), static_cast<double>(rows) / static_cast<double>(step.tokens),
            weights, &losses);
   tape_.Backward();

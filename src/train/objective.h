@@ -13,6 +13,7 @@
 #include "ops/context.h"
 #include "ops/regularise.h"
 #include "ops/tape.h"
+#include "train/gates.h"
 
 namespace fusiontree::train {
 
@@ -39,18 +40,6 @@ struct Slot {
   ops::Regularisation regularisation;  // of its rows; without rows: none
 };
 
-// The gates of one layer over the tokens that ran with both branches.
-struct GateStatistics {
-  static constexpr int kBins = 16;  // equal, over 0 to 1
-  int64_t layer = 0;
-  double count = 0.0, sum = 0.0, squares = 0.0;
-  double bins[kBins] = {};
-
-  void Add(const GateStatistics& other);
-  double mean() const { return count > 0.0 ? sum / count : 0.0; }
-  double deviation() const;
-};
-
 // What the step that the slot is a part of has in all, known from its data.
 struct StepTotals {
   int64_t targets = 0;
@@ -66,8 +55,9 @@ struct Teacher {
 // Runs slots of one model, and keeps their memory from one to the next.
 class Objective {
  public:
-  // Both outlive it. The model was loaded to be trained.
-  Objective(ops::Context* context, models::Model* model);
+  // Both outlive it. The model was loaded to be trained. `classes`: of the vocabulary, for the statistics of
+  // gates.
+  Objective(ops::Context* context, models::Model* model, std::vector<TokenClass> classes = {});
 
   // Runs the slot forward and back and adds to the model's gradients. The terms are the slot's part of the
   // step's: lm and distill divided by the step's targets, the gates' by the slot's share of its tokens;
@@ -84,6 +74,7 @@ class Objective {
 
   ops::Context& context_;
   models::Model& model_;
+  const std::vector<TokenClass> classes_;
   ops::Tape tape_;
   std::vector<GateStatistics> gates_;
   std::vector<float> hidden_, logits_, dlogits_, taught_;

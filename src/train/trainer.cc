@@ -133,21 +133,22 @@ base::Result<StepReport> Trainer::Step() {
     if (!communicator_->status().ok()) return communicator_->status();
     losses = std::move(all);
     if (!gates.empty()) {  // of every rank or of none
-      std::vector<GateStatistics> all_gates(gates.size() * static_cast<size_t>(ranks()));
-      communicator_->AllGather(gates.data(), gates.size() * sizeof(GateStatistics), all_gates.data());
+      std::vector<double> mine;
+      for (const GateStatistics& g : gates) {
+        const std::vector<double> flat = g.Flat();
+        mine.insert(mine.end(), flat.begin(), flat.end());
+      }
+      const size_t channels = gates[0].channels.size(), each = GateStatistics::kFlat + channels;
+      FT_CHECK(mine.size() == each * gates.size());
+      std::vector<double> all_gates(mine.size() * static_cast<size_t>(ranks()));
+      communicator_->AllGather(mine.data(), mine.size() * sizeof(double), all_gates.data());
       if (!communicator_->status().ok()) return communicator_->status();
-      gates = std::move(all_gates);
+      gates.clear();
+      for (size_t at = 0; at < all_gates.size(); at += each)
+        gates.push_back(GateStatistics::FromFlat(all_gates.data() + at, channels));
     }
   }
-  for (const GateStatistics& of_slot : gates) {
-    const auto same = [&](const GateStatistics& g) { return g.layer == of_slot.layer; };
-    const auto found = std::find_if(report.gates.begin(), report.gates.end(), same);
-    if (found == report.gates.end()) {
-      report.gates.push_back(of_slot);
-    } else {
-      found->Add(of_slot);
-    }
-  }
+  for (const GateStatistics& of_slot : gates) AddTo(&report.gates, of_slot);
   for (const Losses& slot : losses) {
     report.losses.lm += slot.lm;
     report.losses.balance += slot.balance;

@@ -102,7 +102,8 @@ class Trainer {
   std::unique_ptr<SlotBuilder> slot_builder_;
   std::unique_ptr<models::Model> teacher_;  // or null
   std::unique_ptr<SlotBuilder> teacher_slots_;
-  std::vector<float> taught_;  // the teacher's hidden rows
+  std::vector<float> taught_;        // the teacher's hidden rows
+  std::vector<TokenClass> classes_;  // of the vocabulary; empty without a tokenizer
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<Layout> layout_;
   std::unique_ptr<SlotSum> slot_sum_;

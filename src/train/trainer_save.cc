@@ -53,12 +53,14 @@ base::Result<HeldOut> Trainer::EvaluateHeldOut() {
   const int64_t sets = static_cast<int64_t>(rows_->folders().size());
   for (const auto& folder : rows_->folders()) {
     if (folder->held_out.documents() == 0) continue;
-    FT_ASSIGN_OR_RETURN(const HeldOut part, Evaluate(context_, *model_, folder->held_out,
-                                                     std::max<int64_t>(1, config_.evaluate_tokens / sets)));
+    FT_ASSIGN_OR_RETURN(const HeldOut part,
+                        Evaluate(context_, *model_, folder->held_out,
+                                 std::max<int64_t>(1, config_.evaluate_tokens / sets), classes_));
     all.documents += part.documents;
     all.tokens += part.tokens;
     all.bytes += part.bytes;
     all.nats += part.nats;
+    for (const GateStatistics& of_layer : part.gates) AddTo(&all.gates, of_layer);
   }
   measured_.reset();
   measured_step_ = step_;

@@ -150,7 +150,12 @@ base::Status Trainer::LoadModel(const std::string& folder) {
       return base::BadInput("rows of {} tokens do not fit into the model's {} positions", stage.length,
                             model.max_positions);
   slot_builder_ = std::make_unique<SlotBuilder>(&config_, rows_.get(), model_.get());
-  objective_ = std::make_unique<Objective>(&context_, model_.get());
+  if (!tokenizer_folder_.empty()) {
+    FT_ASSIGN_OR_RETURN(const tokenizer::Tokenizer tokenizer,
+                        tokenizer::Tokenizer::LoadFolder(tokenizer_folder_));
+    classes_ = ClassesOf(tokenizer);
+  }
+  objective_ = std::make_unique<Objective>(&context_, model_.get(), classes_);
   for (const Stage& stage : config_.stages)
     if (stage.state_passing && slot_builder_->state_bytes() == 0)
       return base::BadInput("\"state_passing\" needs a model with states, and {} has none", folder);
