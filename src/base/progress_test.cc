@@ -12,6 +12,16 @@ TEST(Progress, LineShowsTheShareDone) {
   EXPECT_EQ(ProgressLine("loading", -1.0, 10.0, 4), "loading  [....]    0%  10.0 s");
 }
 
+TEST(Progress, LineMayEndInANote) {
+  EXPECT_EQ(ProgressLine("training", 0.5, "loss 3.21", 4), "training  [##..]   50%  loss 3.21");
+  testing::internal::CaptureStderr();
+  {
+    Progress elsewhere("training", /*terminal=*/false);
+    elsewhere.Update(0.5, "loss 3.21");
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "the caller prints its own lines";
+}
+
 TEST(Progress, ElsewhereShortWorkIsSilent) {
   testing::internal::CaptureStderr();
   {

@@ -122,6 +122,7 @@ class Train : public Command {
     }
     InterruptScope interrupt;
     const Clock::time_point begin = Clock::now();
+    const int64_t start = trainer->step();
     bool interrupted = false;
     for (int64_t left = stop_after_ > 0 ? stop_after_ : INT64_MAX; left > 0 && !trainer->done(); --left) {
       FT_RETURN_IF_ERROR(Step(*trainer));
@@ -138,7 +139,7 @@ class Train : public Command {
     if (!interrupted && evaluated_ != trainer->step()) FT_RETURN_IF_ERROR(Evaluate(*trainer));
     FT_ASSIGN_OR_RETURN(const std::string saved, trainer->Save());
     FT_RETURN_IF_ERROR(trainer->AwaitSave());
-    return Tell(*trainer, run, saved, Since(begin));
+    return Tell(*trainer, run, saved, trainer->step() - start, Since(begin));
   }
 
   base::Status Step(train::Trainer& trainer) {
@@ -237,7 +238,7 @@ class Train : public Command {
   }
 
   base::Status Tell(const train::Trainer& trainer, const std::string& run, const std::string& saved,
-                    double seconds) const {
+                    int64_t steps, double seconds) const {
     if (!first()) return base::OkStatus();
     const std::optional<train::BestSnapshot> best = train::FindBestSnapshot(run);
     if (json_) {
@@ -253,9 +254,14 @@ class Train : public Command {
       json.EndObject();
       return WriteOutput(json.text() + "\n");
     }
-    std::string text = trainer.done() ? fmt::format("trained in {}: {}\n", report::Seconds(seconds), saved)
-                                      : fmt::format("stopped after step {} of {}: {}\n", trainer.step(),
-                                                    trainer.steps(), saved);
+    std::string text;
+    if (steps == 0) {
+      text = fmt::format("all {} steps were done already: {}\n", trainer.steps(), saved);
+    } else if (trainer.done()) {
+      text = fmt::format("trained in {}: {}\n", report::Seconds(seconds), saved);
+    } else {
+      text = fmt::format("stopped after step {} of {}: {}\n", trainer.step(), trainer.steps(), saved);
+    }
     if (best && best->step != trainer.step())
       text += fmt::format("the best on held-out documents, {:.4f} bits a byte: {}\n", best->bits_per_byte,
                           train::SnapshotPath(run, best->step));

@@ -168,6 +168,7 @@ base::Result<RunConfig> ReadRunConfig(std::string_view text, const std::string& 
 }
 
 base::Result<std::vector<std::string>> ConfigDifferences(std::string_view before, std::string_view after) {
+  FT_RETURN_IF_ERROR(ReadRunConfig(before, "the run's config").status());  // which also bounds its size
   FT_ASSIGN_OR_RETURN(const YamlMap old_map, YamlMap::Parse(before, "the run's config"));
   FT_ASSIGN_OR_RETURN(const YamlMap new_map, YamlMap::Parse(after, "the config"));
   std::map<std::string, std::string> leaves[2];

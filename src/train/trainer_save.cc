@@ -70,6 +70,7 @@ base::Result<HeldOut> Trainer::EvaluateHeldOut() {
 
 base::Result<std::string> Trainer::Save() {
   const std::string path = SnapshotPath(run_, step_);
+  FT_RETURN_IF_ERROR(Agree(writer_ ? writer_->Poll() : base::OkStatus()));
   if (saved_step_ == step_) return path;
   SnapshotWriter::Values values = {};
   if (rank() == 0) {

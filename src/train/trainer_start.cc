@@ -143,8 +143,8 @@ base::Status Trainer::LoadModel(const std::string& folder) {
                             model_->config().family);
   const models::Config& model = model_->config();
   if (rows_->vocab_size() > model.vocab_size)
-    return base::BadInput("the data has {} token ids, but the model's vocabulary {}", rows_->vocab_size(),
-                          model.vocab_size);
+    return base::BadInput("the data has {} token ids, but the model {} has a vocabulary of {}",
+                          rows_->vocab_size(), config_.model, model.vocab_size);
   for (const Stage& stage : config_.stages)
     if (stage.length > model.max_positions)
       return base::BadInput("rows of {} tokens do not fit into the model's {} positions", stage.length,

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <set>
 
+#include "base/bytes.h"
 #include "base/edit_distance.h"
 
 namespace fusiontree::train {
@@ -66,6 +68,10 @@ struct YamlMap::Node {
 
 base::Result<YamlMap> YamlMap::Parse(std::string_view text, const std::string& name) {
   if (text.size() > kMostBytes) return base::BadInput("{}: is longer than {} bytes", name, kMostBytes);
+  const size_t valid = base::ValidUtf8Prefix(text);
+  if (valid != text.size())
+    return base::BadInput("{}: line {}: is not UTF-8", name,
+                          1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(valid), '\n'));
   auto node = std::make_shared<Node>();
   node->name = name;
   try {
@@ -205,8 +211,12 @@ base::Status YamlMap::Maps(const char* key, std::vector<YamlMap>* out) {
 }
 
 base::Status YamlMap::RefuseUnknown() const {
+  std::set<std::string> seen;
   for (const auto& entry : node_->yaml) {
     const std::string key = entry.first.Scalar();
+    if (!seen.insert(key).second)
+      return base::BadInput("{}: line {}: \"{}\" is there twice", node_->name, entry.first.Mark().line + 1,
+                            node_->PathOf(key));
     if (std::find(node_->asked.begin(), node_->asked.end(), key) != node_->asked.end()) continue;
     const auto nearest = std::min_element(node_->asked.begin(), node_->asked.end(),
                                           [&](const std::string& a, const std::string& b) {
