@@ -13,6 +13,7 @@
 #include "cli/files.h"
 #include "cli/interrupt.h"
 #include "cli/run_folder.h"
+#include "cli/train_estimate.h"
 #include "cli/train_log.h"
 #include "engine/ranks.h"
 #include "engine/setup.h"
@@ -57,7 +58,7 @@ class Train : public Command {
     options.Text("-o,--output", "RUN", "the run's folder: checkpoints and metrics", &run_);
     options.Flag("--resume", "go on from the last checkpoint of RUN", &resume_);
     options.Flag("--allow-changes", "resume although the config is another than the run's", &allow_changes_);
-    options.Flag("--dry-run", "build everything, measure one step, train nothing", &dry_run_);
+    options.Flag("--dry-run", "train nothing: measure a step, say what the run would cost", &dry_run_);
     options.Integer("--stop-after", "stop, and save, after so many steps of this start", 0, INT64_MAX,
                     &stop_after_);
     options.Integer("--threads", "threads of a rank (default: one per available processor)", 0, 4096,
@@ -76,23 +77,21 @@ class Train : public Command {
     config_ = configs_[0];
     FT_ASSIGN_OR_RETURN(const std::string text, ReadInput(config_));
     if (!run_ && !dry_run_) return base::BadInput("-o RUN is missing: where to write");
-    const std::string run =
-        run_ ? *run_
-             : fmt::format("{}/fusiontree-dry-run-{}", fs::temp_directory_path().string(), ::getpid());
     FT_ASSIGN_OR_RETURN(const kernels::Table* table, engine::ChooseTable(isa_));
     FT_ASSIGN_OR_RETURN(const int threads, threads_ == 0 && ranks_ != nullptr
                                                ? base::Result<int>(engine::SharedThreads(*ranks_))
                                                : engine::ChooseThreads(static_cast<int>(threads_)));
     base::ThreadPool pool(threads);
+    if (dry_run_) return DryRun(text, config_, json_, &pool, table, ranks_);
     std::optional<RunFolder> folder;
     if (first()) {
-      FT_ASSIGN_OR_RETURN(RunFolder opened, RunFolder::Open(run, resume_));
+      FT_ASSIGN_OR_RETURN(RunFolder opened, RunFolder::Open(*run_, resume_));
       folder.emplace(std::move(opened));
     }
     if (ranks_) ranks_->Barrier();
-    const base::Status status = RunOn(text, run, table, &pool);
+    const base::Status status = RunOn(text, *run_, table, &pool);
     if (!status.ok() && ranks_) ranks_->Fail(status);
-    if (folder && (dry_run_ || !started_)) folder->Forget();
+    if (folder && !started_) folder->Forget();
     return status;
   }
 
@@ -112,7 +111,6 @@ class Train : public Command {
     started_ = true;
     const auto limits = bench::MeasureLimits(*pool, size_t{16} << 20);
     peak_ = limits.ok() ? limits->FlopsFor(table->name, trainer->config().bf16) : 0.0;
-    if (dry_run_) return DryRun(*trainer);
     Say(fmt::format("{}: {} parameters in {}, {} of {} steps done, {} tokens in all\n", run,
                     report::Count(static_cast<double>(trainer->layout().size())), trainer->model().TypeName(),
                     trainer->step(), trainer->steps(), report::Grouped(trainer->config().tokens())));
@@ -203,38 +201,6 @@ class Train : public Command {
     std::string text;
     for (const std::string& path : paths) text += path + "\n";
     return WriteOutput(text);
-  }
-
-  base::Status DryRun(train::Trainer& trainer) const {
-    const double flops = trainer.StepFlops();
-    FT_RETURN_IF_ERROR(trainer.Step().status());  // warm
-    double seconds = 0.0;
-    if (!trainer.done()) {
-      const Clock::time_point begin = Clock::now();
-      FT_RETURN_IF_ERROR(trainer.Step().status());
-      seconds = Since(begin);
-    }
-    const double all = seconds * static_cast<double>(trainer.steps());
-    const double resident = ResidentBytes();
-    if (!first()) return base::OkStatus();
-    if (json_) {
-      report::Json json;
-      json.BeginObject().Key("parameters").Integer(trainer.layout().size());
-      json.Key("tokens").Integer(trainer.config().tokens()).Key("steps").Integer(trainer.steps());
-      json.Key("memory_bytes").Number(resident).Key("step_seconds").Number(seconds);
-      json.Key("seconds")
-          .Number(all)
-          .Key("mfu")
-          .Number(peak_ > 0.0 ? flops / seconds / peak_ : 0.0)
-          .EndObject();
-      return WriteOutput(json.text() + "\n");
-    }
-    return WriteOutput(fmt::format(
-        "{} parameters, {} tokens in {} steps\n{} of memory a rank\n{} a step ({:.2f} of the measured peak), "
-        "{:.2f} hours in all\n",
-        report::Grouped(trainer.layout().size()), report::Grouped(trainer.config().tokens()),
-        report::Grouped(trainer.steps()), report::Bytes(resident), report::Seconds(seconds),
-        peak_ > 0.0 ? flops / seconds / peak_ : 0.0, all / 3600.0));
   }
 
   base::Status Tell(const train::Trainer& trainer, const std::string& run, const std::string& saved,

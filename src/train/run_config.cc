@@ -1,5 +1,6 @@
 #include "train/run_config.h"
 
+#include <filesystem>
 #include <map>
 
 #include "train/yaml.h"
@@ -8,6 +9,14 @@ namespace fusiontree::train {
 namespace {
 
 constexpr int64_t kMany = int64_t{1} << 50;
+
+// What a run file names lies beside it, or else where the program was started.
+std::string Find(const std::string& run_file, const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::path beside = fs::path(run_file).parent_path() / path;  // `path` itself where it is absolute
+  return fs::exists(beside, ignored) ? beside.string() : path;
+}
 
 base::Status ReadData(YamlMap& map, RunConfig* c) {
   std::vector<YamlMap> sources, recall;
@@ -164,6 +173,9 @@ base::Result<RunConfig> ReadRunConfig(std::string_view text, const std::string& 
   FT_RETURN_IF_ERROR(map.Integer("evaluate_tokens", 1, kMany, &c.evaluate_tokens));
   FT_RETURN_IF_ERROR(map.Integer("log_every", 1, kMany, &c.log_every));
   FT_RETURN_IF_ERROR(map.RefuseUnknown());
+  c.model = Find(name, c.model);
+  if (!c.teacher.empty()) c.teacher = Find(name, c.teacher);
+  for (DataSource& source : c.data) source.path = Find(name, source.path);
   return c;
 }
 

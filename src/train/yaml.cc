@@ -160,14 +160,15 @@ base::Status YamlMap::Points(const char* key, double low, double high,
   std::vector<std::pair<double, double>> points;
   if (value.IsSequence()) {
     for (const YAML::Node& point : value) {
-      double x = 0.0, y = 0.0;
+      int64_t x = 0;  // tokens
+      double y = 0.0;
       if (!point.IsSequence() || point.size() != 2 || !Read(point[0], &x) || !Read(point[1], &y) ||
-          !(y >= low && y <= high) || !std::isfinite(x) || (!points.empty() && x <= points.back().first))
+          !(y >= low && y <= high) || (!points.empty() && static_cast<double>(x) <= points.back().first))
         return node_->Wrong(key, point.IsDefined() ? point : value,
                             fmt::format("a number or a list of [tokens, value] with ascending tokens and "
                                         "values from {} to {}",
                                         low, high));
-      points.emplace_back(x, y);
+      points.emplace_back(static_cast<double>(x), y);
     }
   } else {
     double y = 0.0;
