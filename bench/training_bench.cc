@@ -1,7 +1,9 @@
 // Forward and backward of one slot beside the fp32 FMA peak of the same run: tokens a second, and
-// multiply-adds counted as three forwards.
+// multiply-adds counted as three forwards; and the memory of the process at its highest.
 //
-//   training_bench MODEL [f32|bf16] [LENGTH] [ROWS] [THREADS] [VARIANT]
+//   training_bench MODEL [f32|bf16] [LENGTH] [ROWS] [THREADS] [VARIANT] [recompute]
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -23,7 +25,7 @@ int main(int argc, char** argv) {
     return index < argc ? argv[index] : otherwise;
   };
   if (argc < 2) {
-    std::fprintf(stderr, "training_bench MODEL [f32|bf16] [LENGTH] [ROWS] [THREADS] [VARIANT]\n");
+    std::fprintf(stderr, "training_bench MODEL [f32|bf16] [LENGTH] [ROWS] [THREADS] [VARIANT] [recompute]\n");
     return 2;
   }
   const bool f32 = std::string(argument(2, "f32")) == "f32";
@@ -31,7 +33,9 @@ int main(int argc, char** argv) {
   base::ThreadPool pool(std::atoi(argument(5, "2")));
   const kernels::Variant* variant = argc > 6 ? kernels::Find(argv[6]) : &kernels::Best();
   if (variant == nullptr || variant->table == nullptr) return 2;
+  const bool recompute = std::string(argument(7, "")) == "recompute";
   ops::Context context(&pool, variant->table);
+  context.set_recompute(recompute);
   auto checkpoint = checkpoint::Checkpoint::Open(argv[1]);
   if (!checkpoint.ok()) return std::fprintf(stderr, "%s\n", checkpoint.status().message().c_str()), 2;
   models::ModelOptions options;
@@ -46,7 +50,7 @@ int main(int argc, char** argv) {
 
   train::Objective objective(&context, model->get());
   double best = 1e9;
-  for (int turn = 0; turn < 6; ++turn) {
+  for (int turn = 0; turn < (length * rows > 16384 ? 2 : 6); ++turn) {
     std::vector<std::unique_ptr<cache::SequenceState>> sequences;
     train::Slot slot;
     for (int64_t r = 0; r < rows; ++r) {
@@ -66,8 +70,12 @@ int main(int argc, char** argv) {
   }
   const double tokens = static_cast<double>(rows * length);
   const double flops = 3.0 * ((*model)->FlopsPerToken(length / 2) + (*model)->HeadFlops());
-  std::printf("%s %s, %d threads, %ld rows of %ld: %.0f tokens/s, %.3f of %.0f GFLOP/s (fp32 FMA)\n",
-              variant->name, f32 ? "f32" : "bf16", pool.size(), static_cast<long>(rows),
-              static_cast<long>(length), tokens / best, flops * tokens / best / peak, peak * 1e-9);
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  std::printf(
+      "%s %s%s, %d threads, %ld rows of %ld: %.0f tokens/s, %.3f of %.0f GFLOP/s (fp32 FMA), %.2f GB\n",
+      variant->name, f32 ? "f32" : "bf16", recompute ? " recompute" : "", pool.size(),
+      static_cast<long>(rows), static_cast<long>(length), tokens / best, flops * tokens / best / peak,
+      peak * 1e-9, static_cast<double>(usage.ru_maxrss) * 1024e-9);
   return 0;
 }

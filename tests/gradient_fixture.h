@@ -78,13 +78,15 @@ class Gradient : public testing::TestWithParam<std::string> {
   struct Way {
     int threads = 2;
     bool recompute = false;
+    size_t drop_from = SIZE_MAX;
     ops::Regularisation draws;
     // Each document continues a text: where, and from which states; then what it left.
     int64_t origin = 0;
     std::vector<std::vector<std::byte>> states;
   };
   train::Losses Run(const Packed& packed, const train::LossWeights& weights, int threads = 2) {
-    Way way{.threads = threads, .recompute = false, .draws = {}, .origin = 0, .states = {}};
+    Way way;
+    way.threads = threads;
     return Run(packed, weights, &way);
   }
   train::Losses Run(const Packed& packed, const train::LossWeights& weights, Way* way) {
@@ -106,8 +108,9 @@ class Gradient : public testing::TestWithParam<std::string> {
     }
     slot.targets = packed.targets;
     model_->trainable()->ZeroGradients(context);
-    auto losses =
-        train::Objective(&context, model_.get()).Run(slot, {packed.counted(), slot.batch.rows()}, weights);
+    train::Objective objective(&context, model_.get());
+    objective.tape().set_drop_from(way->drop_from);
+    auto losses = objective.Run(slot, {packed.counted(), slot.batch.rows()}, weights);
     EXPECT_TRUE(losses.ok()) << losses.status().message();
     way->states.clear();
     for (const auto& sequence : sequences) way->states.push_back(sequence->StateBytes());

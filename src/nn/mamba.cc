@@ -12,7 +12,7 @@ void RunMamba(ops::Context& context, const MambaWeights& w, const ops::Rows& row
   float* zxz = context.Take(m * wide);
   float* x = context.Take(m * channels);
   float* dbc = context.Take(m * narrow);
-  float* delta = context.Take(m * channels);
+  float* steps = context.Take(m * channels);  // before softplus
   auto pack = [&](const float* from, int64_t from_stride, const ops::Matrix& matrix) {
     return ops::PackRows(context, from, from_stride, m, matrix, ops::TakeRows(context, m, matrix));
   };
@@ -30,8 +30,7 @@ void RunMamba(ops::Context& context, const MambaWeights& w, const ops::Rows& row
   if (w.conv.width > 0) {
     ops::Convolve(context, w.conv, StatesOfBatch(batch, w.conv_state), zxz, wide, x, channels);
   } else {
-    ops::Copy(context, zxz, wide, m, channels, x, channels);
-    ops::Apply(context, kernels::kSilu, x, channels, m, channels);
+    ops::Apply(context, kernels::kSilu, zxz, wide, m, channels, x, channels);
   }
   probe("conv", x, channels);
 
@@ -50,9 +49,11 @@ void RunMamba(ops::Context& context, const MambaWeights& w, const ops::Rows& row
     probe_whole("c_norm", c, w.scan.n);
   }
   const ops::Rows dt_rows = pack(delta_in, narrow, w.dt);
-  ops::Matmul(context, dt_rows, w.dt, kernels::kStore, delta, channels);
-  probe("dt_proj", delta, channels);
-  ops::Apply(context, kernels::kSoftplus, delta, channels, m, channels);
+  ops::Matmul(context, dt_rows, w.dt, kernels::kStore, steps, channels);
+  probe("dt_proj", steps, channels);
+  float* delta = context.TakeOver(steps, m * channels);
+  ops::Apply(context, kernels::kSoftplus, steps, channels, m, channels, delta, channels);
+  ops::DropProduct(context, dt_rows, w.dt, steps, channels);
   probe("delta", delta, channels);
 
   float* scanned = context.TakeOver(x, m * channels);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -51,6 +52,10 @@ class Context {
   float* Take(int64_t floats);
   // Memory for a result of `of`, which nothing but a backward needs any more: `of`, or an array of a tape.
   float* TakeOver(float* of, int64_t floats) { return tape_ == nullptr ? of : Take(floats); }
+  // Tape::Drop, where there is a tape. `remake` is the operation that wrote the values, again.
+  void Drop(float* value, std::function<void()> remake) {
+    if (tape_ != nullptr) tape_->Drop(*this, value, std::move(remake));
+  }
   // The same without a gradient: constants, and what an operation keeps for its backward.
   float* TakeConstant(int64_t floats) { return values_.TakeArray<float>(floats); }
   // The same of a result that outlives its scope when a layer is computed again in the backward

@@ -47,23 +47,25 @@ void SiluMulBackward(Context& context, const float* both, int64_t both_stride, i
 
 }  // namespace
 
-void Apply(Context& context, kernels::Function function, float* x, int64_t stride, int64_t m, int64_t n) {
-  float* kept = nullptr;
-  if (Tape* tape = context.tape()) {
-    kept = context.TakeConstant(m * n);
-    tape->Record(x, [&context, tape, function, kept, x, stride, m, n] {
-      float* dx = tape->Gradient(x);
-      context.For(m, 1, kCheapRows, [&](int, base::Range share) {
-        for (int64_t r = share.begin; r < share.end; ++r)
-          context.kernels().backward->apply[function](kept + r * n, dx + r * stride, n, dx + r * stride);
-      });
-    });
-  }
+void Apply(Context& context, kernels::Function function, const float* x, int64_t x_stride, int64_t m,
+           int64_t n, float* out, int64_t out_stride) {
   context.For(m, 1, kCheapRows, [&](int, base::Range share) {
-    for (int64_t r = share.begin; r < share.end; ++r) {
-      if (kept != nullptr) std::copy_n(x + r * stride, n, kept + r * n);
-      context.kernels().apply[function](x + r * stride, n, x + r * stride);
-    }
+    for (int64_t r = share.begin; r < share.end; ++r)
+      context.kernels().apply[function](x + r * x_stride, n, out + r * out_stride);
+  });
+  Tape* tape = context.tape();
+  if (tape == nullptr) return;
+  FT_CHECK(x != out);
+  tape->Record(out, [&context, tape, function, x, x_stride, m, n, out, out_stride] {
+    bool add = false;
+    float* dx = n == x_stride ? tape->WholeGradient(x, &add) : tape->Gradient(x);
+    FT_CHECK(!add);
+    const float* dout = tape->Gradient(out);
+    context.For(m, 1, kCheapRows, [&](int, base::Range share) {
+      for (int64_t r = share.begin; r < share.end; ++r)
+        context.kernels().backward->apply[function](x + r * x_stride, dout + r * out_stride, n,
+                                                    dx + r * x_stride);
+    });
   });
 }
 
@@ -121,30 +123,38 @@ void Gather(Context& context, const RowTable& table, const std::vector<int64_t>&
   });
 }
 
-void GatedMatmul(Context& context, const Rows& rows, const Matrix& matrix, float* out, int64_t out_stride) {
+std::function<void()> GatedMatmul(Context& context, const Rows& rows, const Matrix& matrix, float* out,
+                                  int64_t out_stride) {
   Tape* tape = context.tape();
-  if (tape == nullptr) return Matmul(context, rows, matrix, kernels::kSiluMul, out, out_stride);
+  if (tape == nullptr) {
+    Matmul(context, rows, matrix, kernels::kSiluMul, out, out_stride);
+    return {};
+  }
   constexpr int64_t kP = kernels::kPanel;
   const int64_t panels = matrix.panels / 2, width = matrix.panels * kP, m = rows.m;
   FT_CHECK(matrix.panels % 2 == 0 && out_stride == panels * kP);
   float* both = context.Take(m * width);
   Matmul(context, rows, matrix, kernels::kStore, both, width);
-  context.For(m, 1, kCheapRows, [&](int, base::Range share) {
-    for (int64_t r = share.begin; r < share.end; ++r) {
-      for (int64_t p = 0; p < panels; ++p) {
-        const float *gate = both + r * width + 2 * p * kP, *up = gate + kP;
-        float* to = out + r * out_stride + p * kP;
-        context.kernels().apply[kernels::kSilu](gate, kP, to);
-        for (int64_t i = 0; i < kP; ++i) to[i] *= up[i];
+  const auto multiply = [&context, both, width, m, panels, out, out_stride] {
+    context.For(m, 1, kCheapRows, [&](int, base::Range share) {
+      for (int64_t r = share.begin; r < share.end; ++r) {
+        for (int64_t p = 0; p < panels; ++p) {
+          const float *gate = both + r * width + 2 * p * kP, *up = gate + kP;
+          float* to = out + r * out_stride + p * kP;
+          context.kernels().apply[kernels::kSilu](gate, kP, to);
+          for (int64_t i = 0; i < kP; ++i) to[i] *= up[i];
+        }
       }
-    }
-  });
+    });
+  };
+  multiply();
   tape->Record(out, [&context, tape, both, width, m, panels, out, out_stride] {
     bool add = false;
     float* dboth = tape->WholeGradient(both, &add);
     FT_CHECK(!add);
     SiluMulBackward(context, both, width, m, panels, tape->Gradient(out), out_stride, dboth);
   });
+  return multiply;
 }
 
 void Mix(Context& context, const float* gate, int64_t gate_stride, bool one_gate, const Branches& b,

@@ -11,8 +11,10 @@
 
 namespace fusiontree::ops {
 
-// x [m, stride] = f(x), columns [0, n).
-void Apply(Context& context, kernels::Function function, float* x, int64_t stride, int64_t m, int64_t n);
+// out [m, out_stride] = f(x [m, x_stride]), columns [0, n). With a tape `out` is not `x`, and nothing else
+// reads these columns of x.
+void Apply(Context& context, kernels::Function function, const float* x, int64_t x_stride, int64_t m,
+           int64_t n, float* out, int64_t out_stride);
 
 // out [m, out_stride] = x [m, x_stride], columns [0, n) and zeros after them.
 void Copy(Context& context, const float* x, int64_t x_stride, int64_t m, int64_t n, float* out,
@@ -35,8 +37,10 @@ void Gather(Context& context, const RowTable& table, const std::vector<int64_t>&
             int64_t out_stride);
 
 // out [m, out_stride] = silu(gate) * up of the rows times a matrix that stacks gate and up panels
-// alternately: Matmul with kSiluMul, or with a tape the same bits in two steps.
-void GatedMatmul(Context& context, const Rows& rows, const Matrix& matrix, float* out, int64_t out_stride);
+// alternately: Matmul with kSiluMul, or with a tape the same bits in two steps, of which it returns the
+// second for Context::Drop.
+std::function<void()> GatedMatmul(Context& context, const Rows& rows, const Matrix& matrix, float* out,
+                                  int64_t out_stride);
 
 // Two branches, of which one may be null: it is zero then. [m, stride], columns [0, n).
 struct Branches {

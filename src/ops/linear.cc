@@ -105,6 +105,15 @@ void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::E
   });
 }
 
+void DropProduct(Context& context, const Rows& rows, const Matrix& matrix, float* out, int64_t out_stride) {
+  context.Drop(out, [&context, rows, matrix, out, out_stride] {
+    const Context::Scope scope(context);
+    const Rows again =
+        PackRows(context, rows.source, rows.source_stride, rows.m, matrix, TakeRows(context, rows.m, matrix));
+    Matmul(context, again, matrix, kernels::kStore, out, out_stride);
+  });
+}
+
 void Embed(Context& context, const Matrix& matrix, const int32_t* ids, int64_t m, float* x, int64_t stride) {
   const kernels::MatrixOps& ops = context.kernels().matrix[matrix.kind];
   const size_t panel_bytes = ops.panel_bytes(matrix.k, matrix.slices);

@@ -61,6 +61,9 @@ Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const
 Rows NormRows(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m,
               const Matrix& matrix, void* space, float* normed, uint8_t* row_ok);
 
+// Tape::Drop of the product `out` (kStore) of `rows`, whose source stays.
+void DropProduct(Context& context, const Rows& rows, const Matrix& matrix, float* out, int64_t out_stride);
+
 // out [m, out_stride]: see kernels::Epilogue. With kSiluMul the matrix stacks gate and up panels alternately
 // and out has half as many columns. Not out of rows that were packed from memory which has changed since.
 void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::Epilogue epilogue, float* out,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "ops/context.h"
 
 namespace fusiontree::ops {
 
@@ -77,6 +78,20 @@ void Tape::Nest(std::function<void()> end) {
                       }});
 }
 
+void Tape::Drop(Context& context, float* value, std::function<void()> remake) {
+  const Arrays::iterator found = arrays_.find(value);
+  FT_CHECK(found != arrays_.end());
+  const size_t bytes = static_cast<size_t>(found->second.floats) * sizeof(float);
+  if (bytes < drop_from_) return;
+  found->second.dropped = true;
+  tensor::Discard(value, bytes);
+  records_.push_back({nullptr, false, [this, &context, remake = std::move(remake)] {
+                        context.set_tape(nullptr);
+                        remake();
+                        context.set_tape(this);
+                      }});
+}
+
 void Tape::ForgetFrom(size_t declared) {
   for (; declared_.size() > declared; declared_.pop_back()) {
     const Arrays::iterator found = arrays_.find(declared_.back());
@@ -100,9 +115,12 @@ void Tape::Backward() {
       continue;
     }
     Array& array = Find(entry.out)->second;
-    if (!array.flows) continue;
-    entry.backward();
-    if (entry.first) GiveBack(&array);
+    if (array.flows) {
+      entry.backward();
+      if (entry.first) GiveBack(&array);
+    }
+    if (entry.first && array.dropped)
+      tensor::Discard(const_cast<float*>(entry.out), static_cast<size_t>(array.floats) * sizeof(float));
   }
   Clear();
 }

@@ -18,6 +18,8 @@
 
 namespace fusiontree::ops {
 
+class Context;
+
 // Used by the one caller of its context.
 class Tape {
  public:
@@ -35,6 +37,13 @@ class Tape {
   // Backward runs it next, forgets those arrays, and calls `end`.
   void Nest(std::function<void()> end);
 
+  // The values of an array that nothing needs any more until its backward: their memory is given back, and
+  // `remake`, which finds no tape in the context, writes them again before what was recorded until here runs.
+  void Drop(Context& context, float* value, std::function<void()> remake);
+
+  // Smaller arrays are not worth the faults of their pages, and stay.
+  void set_drop_from(size_t bytes) { drop_from_ = bytes; }
+
   // Runs everything, last first, and forgets it. What was recorded must still be there: the arrays, and the
   // sequences of the batch as the forward left them.
   void Backward();
@@ -45,11 +54,12 @@ class Tape {
   struct Array {
     int64_t floats = 0;
     bool written = false;  // by a record
+    bool dropped = false;
     tensor::Buffer gradient;
     bool flows = false;
   };
   struct Entry {
-    const float* out;  // null: of Nest, which always runs
+    const float* out;  // null: of Nest or Drop, which always run
     bool first;
     std::function<void()> backward;
   };
@@ -59,6 +69,7 @@ class Tape {
   tensor::Buffer TakeBuffer(size_t bytes);
   void GiveBack(Array* array);
 
+  size_t drop_from_ = size_t{1} << 20;
   Arrays arrays_;
   std::vector<const float*> declared_;  // in order
   std::vector<Entry> records_;

@@ -11,6 +11,7 @@ namespace fusiontree::tensor {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kSmallPage = 4096;
 constexpr size_t kMapFrom = size_t{1} << 20;  // smaller buffers come from malloc
 
 size_t RoundUp(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
@@ -60,6 +61,12 @@ Buffer::~Buffer() {
   } else {
     munmap(data_, RoundUp(size_, kHugePage));
   }
+}
+
+void Discard(void* data, size_t bytes) {
+  const uintptr_t at = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t begin = RoundUp(at, kSmallPage), end = (at + bytes) / kSmallPage * kSmallPage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 void* Arena::Take(size_t bytes) {

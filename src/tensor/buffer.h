@@ -31,6 +31,10 @@ class Buffer {
   size_t size_ = 0;
 };
 
+// Gives the physical memory of whole pages in [data, data + bytes) back to the system; what lies there is
+// lost.
+void Discard(void* data, size_t bytes);
+
 // Memory for the activations of one forward: pieces are taken in order and given back all at once. A forward
 // that needs more than is there gets a new chunk; Reset joins the chunks into one, so a steady load takes no
 // memory.

@@ -67,6 +67,7 @@ class Objective {
 
   // Of the last slot, a gated layer each; only with LossWeights::monitor.
   const std::vector<GateStatistics>& gates() const { return gates_; }
+  ops::Tape& tape() { return tape_; }
 
  private:
   base::Status RunHead(const Slot& slot, const StepTotals& step, const LossWeights& weights,

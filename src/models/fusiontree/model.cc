@@ -89,19 +89,13 @@ void FusionTreeModel::StartLayers(ops::Context& context, Pass* pass) const {
   nn::ObserveWhole(context, -1, "srte", pass->time, pass->rows(), c.hidden_size, hidden_stride());
 }
 
-const float* FusionTreeModel::AddTime(ops::Context& context, const Pass& pass, int64_t layer, const float* u,
-                                      float* sum) const {
-  if (config().srte == TimeEncoding::kNone) return u;
-  const float* time = pass.time;
-  if (time == nullptr) {
-    float* own = TakeTime(context, pass.rows());
-    EncodeTime(context, layers_[static_cast<size_t>(layer)].time, pass.positions, own);
-    nn::ObserveWhole(context, static_cast<int>(layer), "srte", own, pass.rows(), config().hidden_size,
-                     hidden_stride());
-    time = own;
-  }
-  ops::Add(context, u, time, hidden_stride(), pass.rows(), sum);
-  return sum;
+const float* FusionTreeModel::TimeOf(ops::Context& context, const Pass& pass, int64_t layer) const {
+  if (config().srte == TimeEncoding::kNone || pass.time != nullptr) return pass.time;
+  float* own = TakeTime(context, pass.rows());
+  EncodeTime(context, layers_[static_cast<size_t>(layer)].time, pass.positions, own);
+  nn::ObserveWhole(context, static_cast<int>(layer), "srte", own, pass.rows(), config().hidden_size,
+                   hidden_stride());
+  return own;
 }
 
 void FusionTreeModel::RunLayer(ops::Context& context, const Pass& pass, int64_t index, float* x,
@@ -130,9 +124,14 @@ void FusionTreeModel::RunLayer(ops::Context& context, const Pass& pass, int64_t 
     probe("norm_in", u);
   }
   if (layer.mamba) {
-    const float* mixed = AddTime(context, pass, index, u, in);
-    nn::RunMamba(context, layer.mixer, pack(mixed, layer.mixer.in), pass.batch, number, kernels::kStore,
-                 mamba, stride, row_ok);
+    const float* time = TimeOf(context, pass, index);
+    const auto add_time = [&context, u, time, stride, rows, in] {
+      ops::Add(context, u, time, stride, rows, in);
+    };
+    if (time != nullptr) add_time();
+    nn::RunMamba(context, layer.mixer, pack(time ? in : u, layer.mixer.in), pass.batch, number,
+                 kernels::kStore, mamba, stride, row_ok);
+    if (time != nullptr) context.Drop(in, add_time);
     probe("mamba_out", mamba);
     branch_norm(layer.norm_m, "norm_m", mamba);
     ops::DropBranch(context, kept, ops::Kept::kAttention, mamba, stride);

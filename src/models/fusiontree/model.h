@@ -75,9 +75,8 @@ class FusionTreeModel : public LanguageModel {
   void StartLayers(ops::Context& context, Pass* pass) const override;
   void RunLayer(ops::Context& context, const Pass& pass, int64_t layer, float* x,
                 uint8_t* row_ok) const override;
-  // u plus the encoding of each row's time, into `sum` [T, hidden_stride]; or u where there is none.
-  const float* AddTime(ops::Context& context, const Pass& pass, int64_t layer, const float* u,
-                       float* sum) const;
+  // The encoding of each row's time that the layer adds, [T, hidden_stride]; or null.
+  const float* TimeOf(ops::Context& context, const Pass& pass, int64_t layer) const;
   float* TakeTime(ops::Context& context, int64_t rows) const;
   int64_t head_dim() const override { return config().head_dim; }
   // The encoding of each row [T, hidden_stride].
