@@ -131,13 +131,18 @@ class Train : public Command {
       if (interrupted) break;
       const bool last = left == 1 || trainer->done();
       if (!last && config.checkpoint_every > 0 && trainer->step() % config.checkpoint_every == 0)
-        FT_RETURN_IF_ERROR(trainer->Save().status());
+        FT_RETURN_IF_ERROR(Save(*trainer).status());
     }
     progress_.Finish();
     if (!interrupted && evaluated_ != trainer->step()) FT_RETURN_IF_ERROR(Evaluate(*trainer));
-    FT_ASSIGN_OR_RETURN(const std::string saved, trainer->Save());
+    FT_ASSIGN_OR_RETURN(const std::string saved, Save(*trainer));
     FT_RETURN_IF_ERROR(trainer->AwaitSave());
     return Tell(*trainer, run, saved, trainer->step() - start, Since(begin));
+  }
+
+  base::Result<std::string> Save(train::Trainer& trainer) {
+    if (first()) FT_RETURN_IF_ERROR(log_->Sync());
+    return trainer.Save();
   }
 
   base::Status Step(train::Trainer& trainer) {

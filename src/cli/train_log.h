@@ -21,6 +21,8 @@ class TrainLog {
   };
   base::Status Step(const train::StepReport& step, const Speed& speed);
   base::Status HeldOut(int64_t step, int64_t tokens, const train::HeldOut& held_out);
+  // To the disk: before a checkpoint, which counts on the lines so far.
+  base::Status Sync() { return log_.Sync(); }
 
  private:
   TrainLog(report::RunLog log, report::EventFile events) : log_(std::move(log)), events_(std::move(events)) {}
