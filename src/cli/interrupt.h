@@ -7,13 +7,13 @@
 
 namespace fusiontree::cli {
 
-// While one lives, SIGINT sets the flag. One at a time, on the main thread. Reads that wait are not
-// restarted.
+// While one lives, SIGINT sets the flag, and with `also_terminate` SIGTERM too, which is how batch systems
+// and mpirun ask. One at a time, on the main thread. Reads that wait are not restarted.
 class InterruptScope {
  public:
   // With `once`, a second signal while the flag is set does what the system does by default: it ends the
   // process.
-  explicit InterruptScope(bool once = true);
+  explicit InterruptScope(bool once = true, bool also_terminate = false);
   ~InterruptScope();
   InterruptScope(const InterruptScope&) = delete;
   InterruptScope& operator=(const InterruptScope&) = delete;
@@ -22,7 +22,8 @@ class InterruptScope {
   static void Clear();
 
  private:
-  struct sigaction saved_ = {};
+  struct sigaction saved_interrupt_ = {}, saved_terminate_ = {};
+  bool also_terminate_;
 };
 
 }  // namespace fusiontree::cli

@@ -118,7 +118,7 @@ class Train : public Command {
       FT_ASSIGN_OR_RETURN(TrainLog log, TrainLog::Open(run, trainer->step()));
       log_.emplace(std::move(log));
     }
-    InterruptScope interrupt;
+    InterruptScope interrupt(/*once=*/true, /*also_terminate=*/true);
     const Clock::time_point begin = Clock::now();
     const int64_t start = trainer->step();
     bool interrupted = false;
