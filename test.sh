@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 
 presets="release check tsan"
-threaded="base parallel data ops nn models engine"  # folders whose tests run under TSan
+threaded="base parallel data ops nn models engine train"  # folders whose tests run under TSan
 while [ $# -gt 0 ]; do
   case "$1" in
     --preset)

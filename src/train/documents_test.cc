@@ -6,7 +6,7 @@
 #include "base/sample.h"
 #include "data/shards.h"
 #include "data/testing.h"
-#include "kernels/table.h"
+#include "kernels/variants.h"
 #include "parallel/local.h"
 #include "train/snapshot_folder.h"
 #include "train/trainer.h"
@@ -50,7 +50,7 @@ class Documents : public data::TempFolder {
     base::ThreadPool pool(communicator ? 1 : 2);
     FT_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                         Trainer::Create(config, "run.yaml", {Path(run), resume, false}, &pool,
-                                        kernels::RefTable(), communicator));
+                                        kernels::Best().table, communicator));
     for (int64_t i = 0; i < steps && !trainer->done(); ++i) {
       FT_ASSIGN_OR_RETURN(const StepReport report, trainer->Step());
       if (communicator == nullptr) reports_[run].push_back(report);
@@ -96,13 +96,13 @@ TEST_F(Documents, ARowGoesOnWhereTheOneBeforeEnded) {
   const std::string text = Config("}\n", ", state_passing: true");
   base::ThreadPool pool(2);
   const auto trainer =
-      Trainer::Create(text, "run.yaml", {Path("run"), false, false}, &pool, kernels::RefTable());
+      Trainer::Create(text, "run.yaml", {Path("run"), false, false}, &pool, kernels::Best().table);
   ASSERT_TRUE(trainer.ok());
   const models::Model& model = (*trainer)->model();
   const auto config = ReadRunConfig(text, "run.yaml");
   const auto rows = RowSource::Open(*config);
   SlotBuilder builder(&*config, rows->get(), &model);
-  ops::Context context(&pool, kernels::RefTable());
+  ops::Context context(&pool, kernels::Best().table);
   std::vector<std::vector<std::byte>> left;
   int64_t passed = 0, anew = 0;
   for (int64_t step = 0; step < 5; ++step) {
@@ -185,9 +185,9 @@ TEST_F(Documents, GatesAreCountedByPositionClassAndChannel) {
   EXPECT_EQ(classes[256], TokenClass::kSpecial);
 
   base::ThreadPool pool(1);
-  ops::Context context(&pool, kernels::RefTable());
+  ops::Context context(&pool, kernels::Best().table);
   const auto trainer =
-      Trainer::Create(Config("}\n"), "run.yaml", {Path("run"), false, false}, &pool, kernels::RefTable());
+      Trainer::Create(Config("}\n"), "run.yaml", {Path("run"), false, false}, &pool, kernels::Best().table);
   ASSERT_TRUE(trainer.ok());
   const models::Model& model = (*trainer)->model();
   cache::BlockPool pages(model.cache_layout(), size_t{1} << 30);
@@ -225,7 +225,7 @@ TEST_F(Documents, GatesAreCountedByPositionClassAndChannel) {
 TEST_F(Documents, HeldOutDocumentsShowTheGatesOfServing) {
   base::ThreadPool pool(2);
   const auto trainer =
-      Trainer::Create(Config("}\n"), "run.yaml", {Path("run"), false, false}, &pool, kernels::RefTable());
+      Trainer::Create(Config("}\n"), "run.yaml", {Path("run"), false, false}, &pool, kernels::Best().table);
   ASSERT_TRUE(trainer.ok());
   const auto first = (*trainer)->EvaluateHeldOut(), second = (*trainer)->EvaluateHeldOut();
   ASSERT_TRUE(first.ok()) << first.status().message();
@@ -245,7 +245,7 @@ TEST_F(Documents, GroupsHaveRatesOfTheirOwn) {
       "run");
   base::ThreadPool pool(1);
   const auto trainer =
-      Trainer::Create(Config("}\n"), "run.yaml", {Path("fresh"), false, false}, &pool, kernels::RefTable());
+      Trainer::Create(Config("}\n"), "run.yaml", {Path("fresh"), false, false}, &pool, kernels::Best().table);
   ASSERT_TRUE(trainer.ok());
   const Layout& layout = (*trainer)->layout();
   for (size_t i = 0; i < layout.count(); ++i) {

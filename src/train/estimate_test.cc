@@ -7,6 +7,7 @@
 #include <fstream>
 #include <mutex>
 
+#include "kernels/variants.h"
 #include "parallel/local.h"
 #include "train/trainer.h"
 
@@ -42,7 +43,7 @@ class EstimateTest : public testing::Test {
       fs::create_directories(folder_ / "work");
     }
     return EstimateRun(config, (folder_ / "run.yaml").string(), {(folder_ / "work").string(), memory}, &pool,
-                       kernels::RefTable(), communicator);
+                       kernels::Best().table, communicator);
   }
 
   fs::path folder_;

@@ -11,7 +11,7 @@
 #include <iterator>
 #include <set>
 
-#include "kernels/table.h"
+#include "kernels/variants.h"
 #include "train/snapshot_folder.h"
 #include "train/trainer.h"
 
@@ -59,7 +59,7 @@ class SnapshotTest : public testing::Test {
     return Trainer::Create("model: " + model.string() +
                                "\nrecall: {vocab_size: 40, pairs: 3}\nkeep: 2\n"
                                "stages: [{tokens: 480, length: 24, batch: 24}]\n",
-                           "test.yaml", {Run(), resume}, &pool_, kernels::RefTable());
+                           "test.yaml", {Run(), resume}, &pool_, kernels::Best().table);
   }
   static void Steps(Trainer* trainer, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {

@@ -11,7 +11,7 @@
 #include <mutex>
 
 #include "base/sample.h"
-#include "kernels/table.h"
+#include "kernels/variants.h"
 #include "parallel/local.h"
 #include "train/snapshot_folder.h"
 
@@ -55,7 +55,7 @@ class TrainerTest : public testing::Test {
             parallel::Communicator* communicator = nullptr) {
     base::ThreadPool pool(threads);
     auto trainer = Trainer::Create(config, "test.yaml", {(folder_ / run).string(), resume}, &pool,
-                                   kernels::RefTable(), communicator);
+                                   kernels::Best().table, communicator);
     EXPECT_TRUE(trainer.ok()) << trainer.status().message();
     End end;
     if (!trainer.ok()) return end;
@@ -160,7 +160,7 @@ TEST_F(TrainerTest, AResumeUnderAnotherConfigIsRefusedByItsKeys) {
   base::ThreadPool pool(1);
   const auto resume = [&](std::string config, bool allow) {
     return Trainer::Create(config, "test.yaml", {(folder_ / "run").string(), true, allow}, &pool,
-                           kernels::RefTable())
+                           kernels::Best().table)
         .status();
   };
   std::string changed = Config();
