@@ -103,6 +103,9 @@ class TrainProgram : public testing::Test {
     _exit(99);
   }
   static Outcome Finish(pid_t child, const std::string& name) {
+    if (!WaitFor(
+            child, [] { return false; }, std::chrono::minutes(3)))
+      kill(child, SIGKILL);  // if it still runs
     int status = 0;
     waitpid(child, &status, 0);
     return {CodeOf(status), Slurp(*folder_ / (name + ".out")), Slurp(*folder_ / (name + ".err"))};
@@ -139,10 +142,11 @@ class TrainProgram : public testing::Test {
       return name.size() == std::string("step-00000001").size();
     });
   }
-  // Until `condition`, or the program ends, or a minute has passed; whether the condition came.
-  static bool WaitFor(pid_t child, const std::function<bool()>& condition) {
+  // Until `condition`, or the program ends, or `most` has passed; whether the condition came.
+  static bool WaitFor(pid_t child, const std::function<bool()>& condition,
+                      milliseconds most = std::chrono::minutes(1)) {
     const Clock::time_point begin = Clock::now();
-    while (Clock::now() - begin < std::chrono::minutes(1)) {
+    while (Clock::now() - begin < most) {
       if (condition()) return true;
       siginfo_t ended = {};
       if (waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
