@@ -109,6 +109,8 @@ class Train : public Command {
     FT_ASSIGN_OR_RETURN(const std::unique_ptr<train::Trainer> trainer,
                         train::Trainer::Create(text, config_, options, pool, table, ranks_));
     started_ = true;
+    pool_ = pool;
+    table_ = table;
     const auto limits = bench::MeasureLimits(*pool, size_t{16} << 20);
     peak_ = limits.ok() ? limits->FlopsFor(table->name, trainer->config().bf16) : 0.0;
     Say(fmt::format("{}: {} parameters in {}, {} of {} steps done, {} tokens in all\n", run,
@@ -192,12 +194,26 @@ class Train : public Command {
   base::Status Evaluate(train::Trainer& trainer) {
     FT_ASSIGN_OR_RETURN(held_out_, trainer.EvaluateHeldOut());
     evaluated_ = trainer.step();
+    if (first() && !trainer.config().recall.empty()) return EvaluateRecall(trainer);
     if (!first() || held_out_.documents == 0) return base::OkStatus();
     progress_.Finish();
     Say(fmt::format("step {}/{}  held out: {:.4f} bits a byte over {} documents of {} tokens\n",
                     trainer.step(), trainer.steps(), held_out_.bits_per_byte(),
                     report::Grouped(held_out_.documents), report::Grouped(held_out_.tokens)));
     return log_->HeldOut(trainer.step(), trainer.tokens(), held_out_);
+  }
+
+  base::Status EvaluateRecall(const train::Trainer& trainer) {
+    const train::RunConfig& config = trainer.config();
+    FT_ASSIGN_OR_RETURN(const data::RecallTask task, data::RecallTask::Make(config.recall[0], config.seed));
+    ops::Context context(pool_, table_);
+    FT_ASSIGN_OR_RETURN(recall_,
+                        train::EvaluateRecall(context, trainer.model(), task, config.evaluate_tokens));
+    progress_.Finish();
+    Say(fmt::format("step {}/{}  recall accuracy {:.4f} of {} answers; by chance {:.4f}\n", trainer.step(),
+                    trainer.steps(), recall_.accuracy(), report::Grouped(recall_.asked),
+                    1.0 / config.recall[0].pairs));
+    return log_->Recall(trainer.step(), trainer.tokens(), recall_);
   }
 
   base::Status Plot() const {
@@ -218,6 +234,7 @@ class Train : public Command {
       json.Key("done").Bool(trainer.done()).Key("seconds").Number(seconds);
       if (evaluated_ == trainer.step() && held_out_.documents > 0)
         json.Key("held_out_bits_per_byte").Number(held_out_.bits_per_byte());
+      if (recall_.asked > 0) json.Key("recall_accuracy").Number(recall_.accuracy());
       if (best) {
         json.Key("best").BeginObject().Key("checkpoint").Text(train::SnapshotPath(run, best->step));
         json.Key("held_out_bits_per_byte").Number(best->bits_per_byte).EndObject();
@@ -261,6 +278,9 @@ class Train : public Command {
   parallel::Communicator* ranks_ = nullptr;
   double peak_ = 0.0;
   train::HeldOut held_out_;
+  train::RecallScore recall_;
+  base::ThreadPool* pool_ = nullptr;
+  const kernels::Table* table_ = nullptr;
   Window window_;
   const bool live_ = base::StderrRedraws();  // one line is redrawn; else lines are printed
   base::Progress progress_{"training", live_};

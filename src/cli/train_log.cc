@@ -68,6 +68,15 @@ base::Status TrainLog::HeldOut(int64_t step, int64_t tokens, const train::HeldOu
   return events_.Flush();
 }
 
+base::Status TrainLog::Recall(int64_t step, int64_t tokens, const train::RecallScore& score) {
+  report::Record record;
+  record.step = step;
+  record.tokens = tokens;
+  record.numbers.emplace_back(report::kRecallAccuracy, score.accuracy());
+  FT_RETURN_IF_ERROR(Write(record));
+  return events_.Flush();
+}
+
 base::Status TrainLog::Gates(int64_t step, const std::vector<train::GateStatistics>& layers,
                              std::string_view kind) {
   for (const train::GateStatistics& g : layers) {

@@ -23,6 +23,7 @@ class TrainLog {
   base::Status HeldOut(int64_t step, int64_t tokens, const train::HeldOut& held_out);
   // To the disk: before a checkpoint, which counts on the lines so far.
   base::Status Sync() { return log_.Sync(); }
+  base::Status Recall(int64_t step, int64_t tokens, const train::RecallScore& score);
 
  private:
   TrainLog(report::RunLog log, report::EventFile events) : log_(std::move(log)), events_(std::move(events)) {}

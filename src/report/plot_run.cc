@@ -75,6 +75,8 @@ class FigureMaker {
   }
   void AddHeldOut(std::vector<Panel>* panels) const {
     AddChart("Held-out text", "bits per byte", {{kHeldOutBitsPerByte, "held-out"}}, false, panels);
+    AddChart("Associative recall", "accuracy", {{kRecallAccuracy, "held-out rows"}}, false, panels,
+             FromZero());
   }
   void AddLearningRate(std::vector<Panel>* panels) const {
     AddChart("Learning rate", "learning rate", {{kLearningRate, "learning rate"}}, false, panels, FromZero());

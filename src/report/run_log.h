@@ -31,6 +31,7 @@ constexpr std::string_view kTokensPerSecond = "tokens_per_second";
 constexpr std::string_view kMfu = "mfu";  // share of the machine's peak, 0 to 1
 constexpr std::string_view kMemoryBytes = "memory_bytes";
 constexpr std::string_view kHeldOutBitsPerByte = "held_out_bits_per_byte";
+constexpr std::string_view kRecallAccuracy = "recall_accuracy";  // 0 to 1
 
 // Of the records of kind "gates".
 constexpr std::string_view kGates = "gates";

@@ -91,4 +91,42 @@ base::Result<HeldOut> Evaluate(ops::Context& context, const models::Model& model
   return out;
 }
 
+base::Result<RecallScore> EvaluateRecall(ops::Context& context, const models::Model& model,
+                                         const data::RecallTask& task, int64_t tokens) {
+  RecallScore score;
+  cache::BlockPool pages(model.cache_layout(), size_t{1} << 40);
+  const int64_t stride = model.logits_stride(), vocabulary = model.config().vocab_size;
+  int64_t row = kHeldOutRow;
+  for (int64_t done = 0; done == 0 || done < tokens;) {
+    cache::Batch batch;
+    std::vector<std::unique_ptr<cache::SequenceState>> sequences;
+    std::vector<int64_t> places;  // of the answers
+    std::vector<int32_t> answers;
+    do {
+      const data::Row r = task.Generate(row++);
+      for (size_t t = 0; t < r.ids.size(); ++t)
+        if (r.targets[t] != data::kNoTarget) {
+          places.push_back(batch.rows() + static_cast<int64_t>(t));
+          answers.push_back(r.targets[t]);
+        }
+      sequences.push_back(model.NewSequence(&pages));
+      FT_RETURN_IF_ERROR(batch.Add(sequences.back().get(), r.ids.data(), static_cast<int64_t>(r.ids.size())));
+      done += static_cast<int64_t>(r.ids.size());
+    } while (batch.rows() < kRows && done < tokens);
+    std::vector<float> hidden(static_cast<size_t>(batch.rows() * model.hidden_stride()));
+    std::vector<uint8_t> ok(static_cast<size_t>(batch.rows()));
+    model.Forward(context, batch, hidden.data(), ok.data());
+    const int64_t count = static_cast<int64_t>(places.size());
+    std::vector<float> logits(static_cast<size_t>(count * stride));
+    model.Head(context, hidden.data(), places.data(), count, logits.data());
+    for (int64_t i = 0; i < count; ++i) {
+      const float* of_answer = logits.data() + i * stride;
+      score.right +=
+          std::max_element(of_answer, of_answer + vocabulary) - of_answer == answers[static_cast<size_t>(i)];
+    }
+    score.asked += count;
+  }
+  return score;
+}
+
 }  // namespace fusiontree::train
