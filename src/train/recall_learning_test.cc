@@ -40,7 +40,7 @@ class RecallLearning : public testing::Test {
            "}\n";
   }
   double Accuracy(int global_heads, int64_t steps) {
-    base::ThreadPool pool(2);
+    base::ThreadPool pool(1);  // the operations are small
     const kernels::Table* table = kernels::Best().table;
     const std::string run = (folder_ / ("run" + std::to_string(global_heads))).string();
     auto trainer =
