@@ -53,12 +53,22 @@ void WaitWhile(const std::atomic<T>& value, T old, bool spin) {
 }  // namespace
 
 struct ThreadPool::State {
+  // Whose part has begun, as the job's generation: whoever raises it does the part.
+  struct alignas(64) Claim {
+    std::atomic<uint32_t> generation{0};
+    bool Take(uint32_t now) {
+      uint32_t before = now - 1;
+      return generation.compare_exchange_strong(before, now, std::memory_order_acq_rel);
+    }
+  };
+
   std::atomic<uint32_t> generation{0};  // raised once a job
-  std::atomic<int> running{0};          // workers that have not finished the job
-  bool stop = false;
+  std::atomic<int> running{0};          // the workers' parts that are not done
+  bool stop = false, pinned = false;
   Job job = nullptr;
   void* context = nullptr;
   int processors = 1;
+  std::vector<Claim> claims;
   std::vector<std::thread> workers;
 
   bool MaySpin() const { return live_threads.load(std::memory_order_relaxed) <= processors; }
@@ -70,6 +80,7 @@ struct ThreadPool::State {
       WaitWhile(generation, seen, MaySpin());
       seen = generation.load(std::memory_order_acquire);
       if (stop) return;
+      if (!claims[static_cast<size_t>(thread)].Take(seen)) continue;  // somebody was quicker
       job(context, thread);
       if (running.fetch_sub(1, std::memory_order_acq_rel) == 1) running.notify_one();
     }
@@ -83,6 +94,8 @@ ThreadPool::ThreadPool(int threads, bool pin, int first) : size_(threads), state
     return cpus.empty() ? cpus : std::vector<int>{cpus[static_cast<size_t>(first + i) % cpus.size()]};
   };
   state_->processors = AvailableProcessors();
+  state_->pinned = pin;
+  state_->claims = std::vector<State::Claim>(static_cast<size_t>(threads));
   live_threads.fetch_add(threads);
   if (pin) RunOn(own(0));
   for (int i = 1; i < threads; ++i) {
@@ -111,9 +124,15 @@ void ThreadPool::RunErased(Job job, void* context) {
   state_->job = job;
   state_->context = context;
   state_->running.store(size_ - 1, std::memory_order_relaxed);
-  state_->generation.fetch_add(1, std::memory_order_release);
+  const uint32_t now = state_->generation.fetch_add(1, std::memory_order_release) + 1;
   state_->generation.notify_all();
   job(context, 0);
+  // A worker that the system has not let begin would hold up everybody.
+  for (int i = 1; i < size_ && !state_->pinned; ++i) {
+    if (!state_->claims[static_cast<size_t>(i)].Take(now)) continue;
+    job(context, i);
+    state_->running.fetch_sub(1, std::memory_order_acq_rel);
+  }
   const bool spin = state_->MaySpin();
   for (int left = state_->running.load(std::memory_order_acquire); left != 0;
        left = state_->running.load(std::memory_order_acquire))

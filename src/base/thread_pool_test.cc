@@ -22,6 +22,29 @@ TEST(ThreadPool, EveryThreadDoesItsPartOnceAJob) {
   }
 }
 
+// More threads than processors: parts are done by whoever comes first, still once each.
+TEST(ThreadPool, PartsThatNoWorkerBeginsAreDoneOnceToo) {
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<bool> end{false};
+  std::vector<std::thread> busy;
+  for (int i = 0; i < 4; ++i)
+    busy.emplace_back([&end] {
+      while (!end) continue;
+    });
+  ThreadPool pool(9);
+  std::vector<int> count(9, 0);
+  std::atomic<int> for_others{0};
+  for (int job = 0; job < 2000; ++job)
+    pool.Run([&](int i) {
+      ++count[static_cast<size_t>(i)];
+      for_others += i > 0 && std::this_thread::get_id() == caller;
+    });
+  end = true;
+  for (std::thread& thread : busy) thread.join();
+  for (int c : count) EXPECT_EQ(c, 2000);
+  EXPECT_GT(for_others, 0);
+}
+
 TEST(ThreadPool, WakesWorkersThatSleep) {
   ThreadPool pool(2);
   std::atomic<int> done{0};
@@ -59,7 +82,11 @@ TEST(ThreadPool, PinsEachThreadToOneProcessorFromTheFirstOn) {
       }
     }
     ThreadPool free(2);
-    const std::vector<cpu_set_t> sets = processors(free);
+    std::vector<cpu_set_t> sets(2);
+    free.Run([&](int i) {
+      if (i == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));  // so that the worker begins
+      sched_getaffinity(0, sizeof(cpu_set_t), &sets[static_cast<size_t>(i)]);
+    });
     EXPECT_EQ(CPU_COUNT(&sets[1]), static_cast<int>(cpus.size()));
     EXPECT_EQ(ThreadPool::AvailableProcessors(), static_cast<int>(cpus.size()));
   })
