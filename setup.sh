@@ -95,6 +95,10 @@ train_quickstart() {
 }
 
 show_quickstart() {
+  if ! python3 -c 'import json, sys; sys.exit(not json.load(open("quickstart/result.json"))["done"])'; then
+    say "the run was stopped; ./setup.sh goes on with it" >&2
+    exit 1
+  fi
   trained=$(python3 -c 'import json; print(json.load(open("quickstart/result.json"))["checkpoint"])')
   [ -f quickstart/ngram.json ] || "$program" data stats quickstart/shards --ngram --json >quickstart/ngram.json
   model_bits=$(number quickstart/result.json held_out_bits_per_byte)
@@ -102,7 +106,7 @@ show_quickstart() {
   say "held-out chapters, bits a byte: $model_bits by this FusionTree"
   say "                                $ngram_bits by a byte 5-gram (Kneser-Ney) of the same text"
   if ! awk "BEGIN { exit !($model_bits < $ngram_bits) }"; then
-    say "the model should have been better; was the run stopped? ./setup.sh goes on with it" >&2
+    say "the model should have been better than the 5-gram: something is wrong" >&2
     exit 1
   fi
   say "$program verify $trained"
