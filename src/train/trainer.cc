@@ -13,6 +13,20 @@ namespace {
 
 constexpr int64_t kExchangeFloats = 1 << 22;  // of gradients, at a time
 
+Losses Sum(const std::vector<Losses>& slots) {
+  Losses sum;
+  for (const Losses& slot : slots) {
+    sum.lm += slot.lm;
+    sum.balance += slot.balance;
+    sum.entropy += slot.entropy;
+    sum.polarise += slot.polarise;
+    sum.distill += slot.distill;
+    sum.total += slot.total;
+    sum.targets += slot.targets;
+  }
+  return sum;
+}
+
 }  // namespace
 
 base::Status Trainer::Refresh() {
@@ -67,6 +81,39 @@ const Stage* Trainer::PassingStage() const {
   return next.stage->state_passing && next.in_stage > 0 ? next.stage : nullptr;
 }
 
+base::Status Trainer::SumOverRanks(float* gradient, std::vector<Losses>* losses,
+                                   std::vector<GateStatistics>* gates) {
+  if (communicator_ == nullptr) return base::OkStatus();
+  for (int64_t begin = 0; begin < layout_->size(); begin += kExchangeFloats) {
+    const int64_t count = std::min(kExchangeFloats, layout_->size() - begin);
+    std::copy_n(gradient + begin, count, communicator_->Window(count));
+    const float* const* parts = communicator_->Exchange(count);
+    if (!communicator_->status().ok()) return communicator_->status();
+    context_.For(count, 4096, 2, [&](int, base::Range share) {
+      parallel::SumTree(parts, ranks(), share.begin, share.end, gradient + begin);
+    });
+  }
+  std::vector<Losses> all(static_cast<size_t>(config_.slots));
+  communicator_->AllGather(losses->data(), losses->size() * sizeof(Losses), all.data());
+  if (!communicator_->status().ok()) return communicator_->status();
+  *losses = std::move(all);
+  if (gates->empty()) return base::OkStatus();  // of every rank or of none
+  std::vector<double> mine;
+  for (const GateStatistics& g : *gates) {
+    const std::vector<double> flat = g.Flat();
+    mine.insert(mine.end(), flat.begin(), flat.end());
+  }
+  const size_t channels = gates->front().channels.size(), each = GateStatistics::kFlat + channels;
+  FT_CHECK(mine.size() == each * gates->size());
+  std::vector<double> all_gates(mine.size() * static_cast<size_t>(ranks()));
+  communicator_->AllGather(mine.data(), mine.size() * sizeof(double), all_gates.data());
+  if (!communicator_->status().ok()) return communicator_->status();
+  gates->clear();
+  for (size_t at = 0; at < all_gates.size(); at += each)
+    gates->push_back(GateStatistics::FromFlat(all_gates.data() + at, channels));
+  return base::OkStatus();
+}
+
 base::Result<StepReport> Trainer::Step() {
   FT_CHECK(!done());
   FT_RETURN_IF_ERROR(Agree(writer_ ? writer_->Poll() : base::OkStatus()));
@@ -118,46 +165,9 @@ base::Result<StepReport> Trainer::Step() {
   if (!summed.ok()) return Agree(summed.status());
   float* gradient = *summed;
   StepReport report;
-  if (communicator_ != nullptr) {
-    for (int64_t begin = 0; begin < layout_->size(); begin += kExchangeFloats) {
-      const int64_t count = std::min(kExchangeFloats, layout_->size() - begin);
-      std::copy_n(gradient + begin, count, communicator_->Window(count));
-      const float* const* parts = communicator_->Exchange(count);
-      if (!communicator_->status().ok()) return communicator_->status();
-      context_.For(count, 4096, 2, [&](int, base::Range share) {
-        parallel::SumTree(parts, ranks(), share.begin, share.end, gradient + begin);
-      });
-    }
-    std::vector<Losses> all(static_cast<size_t>(config_.slots));
-    communicator_->AllGather(losses.data(), losses.size() * sizeof(Losses), all.data());
-    if (!communicator_->status().ok()) return communicator_->status();
-    losses = std::move(all);
-    if (!gates.empty()) {  // of every rank or of none
-      std::vector<double> mine;
-      for (const GateStatistics& g : gates) {
-        const std::vector<double> flat = g.Flat();
-        mine.insert(mine.end(), flat.begin(), flat.end());
-      }
-      const size_t channels = gates[0].channels.size(), each = GateStatistics::kFlat + channels;
-      FT_CHECK(mine.size() == each * gates.size());
-      std::vector<double> all_gates(mine.size() * static_cast<size_t>(ranks()));
-      communicator_->AllGather(mine.data(), mine.size() * sizeof(double), all_gates.data());
-      if (!communicator_->status().ok()) return communicator_->status();
-      gates.clear();
-      for (size_t at = 0; at < all_gates.size(); at += each)
-        gates.push_back(GateStatistics::FromFlat(all_gates.data() + at, channels));
-    }
-  }
+  FT_RETURN_IF_ERROR(SumOverRanks(gradient, &losses, &gates));
   for (const GateStatistics& of_slot : gates) AddTo(&report.gates, of_slot);
-  for (const Losses& slot : losses) {
-    report.losses.lm += slot.lm;
-    report.losses.balance += slot.balance;
-    report.losses.entropy += slot.entropy;
-    report.losses.polarise += slot.polarise;
-    report.losses.distill += slot.distill;
-    report.losses.total += slot.total;
-    report.losses.targets += slot.targets;
-  }
+  report.losses = Sum(losses);
   report.gradient_norm = __builtin_sqrt(SumOfSquares(context_, gradient, layout_->size()));
   if (!std::isfinite(report.gradient_norm)) {
     for (int64_t i = 0; i < layout_->size(); ++i)

@@ -82,6 +82,8 @@ class Trainer {
   base::Result<Teacher> Teach(const std::vector<data::Row>& rows, int64_t first_row);
   // The stage whose next step goes on from the states of the last one, or null.
   const Stage* PassingStage() const;
+  // From this rank's to those of the whole step: gradient [layout.size()], each slot's losses and gates.
+  base::Status SumOverRanks(float* gradient, std::vector<Losses>* losses, std::vector<GateStatistics>* gates);
   base::Status NameNonFinite(const std::vector<data::Row>& rows, int64_t first_row);
   base::Status Update(const float* gradient, float scale, double rate);
   int ranks() const { return communicator_ ? communicator_->size() : 1; }
