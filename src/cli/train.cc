@@ -157,11 +157,10 @@ class Train : public Command {
     window_.flops += flops;
     const double rate = static_cast<double>(window_.tokens) / window_.seconds;
     if (live_ && first()) {
-      const double left = static_cast<double>(trainer.config().tokens() - step.tokens) / rate;
       progress_.Update(
           static_cast<double>(step.tokens) / static_cast<double>(trainer.config().tokens()),
-          fmt::format("step {}/{}  loss {:.4f}  {} tok/s  {} left", step.step, trainer.steps(),
-                      step.losses.total, report::Grouped(std::llround(rate)), report::Seconds(left)));
+          fmt::format("step {}/{}  loss {:.4f}  {} tok/s{}", step.step, trainer.steps(), step.losses.total,
+                      report::Grouped(std::llround(rate)), TimeLeft(trainer, step, rate)));
     }
     if (step.step % trainer.config().log_every != 0 && !trainer.done()) return base::OkStatus();
     const Window window = std::exchange(window_, {});
@@ -176,18 +175,23 @@ class Train : public Command {
     return std::count(all.begin(), all.end(), 1) > 0;
   }
 
+  // To the end of the run at this rate of tokens a second.
+  static std::string TimeLeft(const train::Trainer& trainer, const train::StepReport& step, double rate) {
+    const int64_t tokens = trainer.config().tokens() - step.tokens;
+    return tokens == 0 ? "" : fmt::format("  {} left", report::Seconds(static_cast<double>(tokens) / rate));
+  }
+
   void Say(const std::string& text) const {
     if (first()) std::fputs(text.c_str(), stderr);
   }
 
   base::Status Log(const train::Trainer& trainer, const train::StepReport& step, const Window& window) {
     const double rate = static_cast<double>(window.tokens) / window.seconds;
-    const double left = static_cast<double>(trainer.config().tokens() - step.tokens) / rate;
     const double mfu = peak_ > 0.0 ? window.flops / window.seconds / peak_ : 0.0;
     if (!live_)
-      Say(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  norm {:.2f}  {} tok/s  {:.2f} of peak  {} left\n",
+      Say(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  norm {:.2f}  {} tok/s  {:.2f} of peak{}\n",
                       step.step, trainer.steps(), step.losses.total, step.learning_rate, step.gradient_norm,
-                      report::Grouped(std::llround(rate)), mfu, report::Seconds(left)));
+                      report::Grouped(std::llround(rate)), mfu, TimeLeft(trainer, step, rate)));
     return log_->Step(step, {rate, mfu, ResidentBytes()});
   }
 
