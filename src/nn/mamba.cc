@@ -53,12 +53,16 @@ void RunMamba(ops::Context& context, const MambaWeights& w, const ops::Rows& row
   probe("dt_proj", steps, channels);
   float* delta = context.TakeOver(steps, m * channels);
   ops::Apply(context, kernels::kSoftplus, steps, channels, m, channels, delta, channels);
-  ops::DropProduct(context, dt_rows, w.dt, steps, channels);
   probe("delta", delta, channels);
 
   float* scanned = context.TakeOver(x, m * channels);
   ops::Scan(context, w.scan, StatesOfBatch(batch, w.scan_state),
             {x, delta, z, channels, channels, wide, b, c, narrow}, scanned, channels);
+  context.Drop(steps, [] {});  // made again with delta, which is needed first
+  context.Drop(delta, [&context, dt_rows, dt = w.dt, steps, delta, m, channels] {
+    ops::MultiplyAgain(context, dt_rows, dt, steps, channels);
+    ops::Apply(context, kernels::kSoftplus, steps, channels, m, channels, delta, channels);
+  });
   probe("scan", scanned, channels);
   const ops::Rows out_rows = pack(scanned, channels, w.out);
   RowParallelLinear(context, out_rows, w.out, end, y, stride);

@@ -105,12 +105,16 @@ void Matmul(Context& context, const Rows& rows, const Matrix& matrix, kernels::E
   });
 }
 
+void MultiplyAgain(Context& context, const Rows& rows, const Matrix& matrix, float* out, int64_t out_stride) {
+  const Context::Scope scope(context);
+  const Rows again =
+      PackRows(context, rows.source, rows.source_stride, rows.m, matrix, TakeRows(context, rows.m, matrix));
+  Matmul(context, again, matrix, kernels::kStore, out, out_stride);
+}
+
 void DropProduct(Context& context, const Rows& rows, const Matrix& matrix, float* out, int64_t out_stride) {
   context.Drop(out, [&context, rows, matrix, out, out_stride] {
-    const Context::Scope scope(context);
-    const Rows again =
-        PackRows(context, rows.source, rows.source_stride, rows.m, matrix, TakeRows(context, rows.m, matrix));
-    Matmul(context, again, matrix, kernels::kStore, out, out_stride);
+    MultiplyAgain(context, rows, matrix, out, out_stride);
   });
 }
 

@@ -61,7 +61,8 @@ Rows PackRows(Context& context, const float* x, int64_t stride, int64_t m, const
 Rows NormRows(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m,
               const Matrix& matrix, void* space, float* normed, uint8_t* row_ok);
 
-// Tape::Drop of the product `out` (kStore) of `rows`, whose source stays.
+// The product `out` (kStore) of `rows` once more from their source, for a remake (Tape::Drop), and its drop.
+void MultiplyAgain(Context& context, const Rows& rows, const Matrix& matrix, float* out, int64_t out_stride);
 void DropProduct(Context& context, const Rows& rows, const Matrix& matrix, float* out, int64_t out_stride);
 
 // out [m, out_stride]: see kernels::Epilogue. With kSiluMul the matrix stacks gate and up panels alternately

@@ -15,10 +15,11 @@ bool RunRow(const kernels::Table& table, const Norm& norm, const float* from, fl
 }
 
 // Records a norm of `heads` runs of columns of x into `out`, which may be x: what it reads is overwritten.
-void Record(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m, int64_t heads,
-            float* out) {
+// Returns where it keeps x.
+const float* Record(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m,
+                    int64_t heads, float* out) {
   Tape* tape = context.tape();
-  if (tape == nullptr) return;
+  if (tape == nullptr) return nullptr;
   const int64_t width = heads * norm.n;
   float* kept = context.TakeConstant(m * width);
   for (int64_t r = 0; r < m; ++r) std::copy_n(x + r * stride, width, kept + r * width);
@@ -35,6 +36,7 @@ void Record(Context& context, const Norm& norm, const float* x, int64_t stride, 
     }
     NormBackward(context, norm, kept, width, m, heads, tape->Gradient(out), stride, dx, stride, add);
   });
+  return kept;
 }
 
 }  // namespace
@@ -61,13 +63,20 @@ void NormColumns(Context& context, const Norm& norm, float* x, int64_t stride, i
   NormHeads(context, norm, x, stride, m, 1, row_ok);
 }
 
-void RunNorm(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m, float* out,
-             uint8_t* row_ok) {
-  Record(context, norm, x, stride, m, 1, out);
+std::function<void()> RunNorm(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m,
+                              float* out, uint8_t* row_ok) {
+  const float* kept = Record(context, norm, x, stride, m, 1, out);
   context.For(m, 1, kCheapRows, [&](int, base::Range share) {
     for (int64_t r = share.begin; r < share.end; ++r)
       if (!NormRow(context, norm, x + r * stride, stride, out + r * stride)) row_ok[r] = 0;
   });
+  if (kept == nullptr) return {};
+  return [&context, norm, kept, stride, m, out] {
+    context.For(m, 1, kCheapRows, [&](int, base::Range share) {
+      for (int64_t r = share.begin; r < share.end; ++r)
+        NormRow(context, norm, kept + r * norm.n, stride, out + r * stride);
+    });
+  };
 }
 
 void NormBackward(Context& context, const Norm& norm, const float* x, int64_t x_stride, int64_t m,

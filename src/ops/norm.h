@@ -22,9 +22,10 @@ struct Norm {
 // One row, whose columns past n become zero up to `stride`. False where it is not finite.
 bool NormRow(Context& context, const Norm& norm, const float* x, int64_t stride, float* out);
 
-// out [m, stride] may be x; columns past n become zero. row_ok[i] becomes 0 where the row is not finite.
-void RunNorm(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m, float* out,
-             uint8_t* row_ok);
+// out [m, stride] may be x; columns past n become zero. row_ok[i] becomes 0 where the row is not finite. With
+// a tape it returns what writes `out` again, for Context::Drop.
+std::function<void()> RunNorm(Context& context, const Norm& norm, const float* x, int64_t stride, int64_t m,
+                              float* out, uint8_t* row_ok);
 
 // In place, on columns [0, norm.n) of rows `stride` apart; the others stay.
 void NormColumns(Context& context, const Norm& norm, float* x, int64_t stride, int64_t m, uint8_t* row_ok);

@@ -1,7 +1,6 @@
 // Runs over documents: states that pass from row to row, layers computed again, a teacher, parameter groups.
 #include <cmath>
 #include <cstring>
-#include <mutex>
 
 #include "base/sample.h"
 #include "data/shards.h"
@@ -78,7 +77,6 @@ TEST_F(Documents, StatesPassFromRowToRowWhateverTheRanksAndRestarts) {
   EXPECT_FALSE(Same(one, Weights(Config("}\n"), "apart")));
   for (const int64_t stop : base::Sample<int64_t>({2, 5, 6}, 3)) {  // within each stage, and between
     const std::string run = "stop" + std::to_string(stop);
-    std::mutex mutex;
     const base::Status status = parallel::RunRanks(2, [&](parallel::Communicator& communicator) {
       return Train(passing, run, false, stop, &communicator).status();
     });

@@ -1,6 +1,9 @@
 #include "models/fusiontree/model.h"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/math.h"
@@ -119,8 +122,9 @@ void FusionTreeModel::RunLayer(ops::Context& context, const Pass& pass, int64_t 
   };
   const std::vector<ops::Kept> kept =
       layer.mamba && layer.attention ? ops::KeptBranches(context, number) : std::vector<ops::Kept>();
+  std::vector<std::pair<float*, std::function<void()>>> normed;  // with what writes it again
   if (layer.norm_in.weight) {
-    ops::RunNorm(context, layer.norm_in, x, stride, rows, u, row_ok);
+    normed.emplace_back(u, ops::RunNorm(context, layer.norm_in, x, stride, rows, u, row_ok));
     probe("norm_in", u);
   }
   if (layer.mamba) {
@@ -145,7 +149,7 @@ void FusionTreeModel::RunLayer(ops::Context& context, const Pass& pass, int64_t 
         before = in;
       }
       u = context.TakeOver(u, rows * stride);
-      ops::RunNorm(context, layer.norm_mid, before, stride, rows, u, row_ok);
+      normed.emplace_back(u, ops::RunNorm(context, layer.norm_mid, before, stride, rows, u, row_ok));
       probe("norm_mid", u);
     }
     const float* seen = u;
@@ -164,6 +168,7 @@ void FusionTreeModel::RunLayer(ops::Context& context, const Pass& pass, int64_t 
     ops::Dropout(context, number, ops::Purpose::kAttention, attention, stride, rows, hidden);
     ops::DropBranch(context, kept, ops::Kept::kMamba, attention, stride);
   }
+  for (auto& [array, remake] : normed) context.Drop(array, std::move(remake));
   nn::RunFusion(context, layer.fusion, layer.mamba ? mamba : nullptr, layer.attention ? attention : nullptr,
                 rows, number, x, stride);
   if (layer.norm_out.weight) ops::RunNorm(context, layer.norm_out, x, stride, rows, x, row_ok);
