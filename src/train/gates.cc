@@ -121,8 +121,10 @@ void GateMeter::Observe(int layer, std::string_view op, const float* value, int6
         sum += g;
         of_layer.squares += g * g;
         of_layer.channels[static_cast<size_t>(i)] += g;
-        const int bin = std::clamp(static_cast<int>(g * GateStatistics::kBins), 0, GateStatistics::kBins - 1);
-        of_layer.bins[static_cast<size_t>(bin)] += 1.0;
+        // A gate that is not a number counts as 0; the run names it when the forward is done.
+        const double at = g * GateStatistics::kBins;
+        const size_t bin = at > 0.0 ? static_cast<size_t>(std::min(at, GateStatistics::kBins - 1.0)) : 0;
+        of_layer.bins[bin] += 1.0;
       }
       const double count = static_cast<double>(columns);
       of_layer.count += count;
