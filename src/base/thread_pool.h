@@ -1,6 +1,8 @@
-// A fork-join pool of fixed size with static partition: thread i of n always does part i (R7: threads split
-// outputs, never a reduction). The caller is thread 0. Workers spin briefly between jobs, then sleep; they
-// never spin when the process has more pool threads than the machine has cores.
+// A fork-join pool of fixed size with static partition into n parts (R7: threads split outputs, never a
+// reduction). Thread i does part i; the caller is thread 0, and also does the parts that no worker has begun
+// when its own is done: on a busy machine a worker may wait milliseconds for a processor. Workers spin
+// briefly between jobs, then sleep; they never spin when the process has more pool threads than the machine
+// has cores.
 #ifndef FUSIONTREE_BASE_THREAD_POOL_H_
 #define FUSIONTREE_BASE_THREAD_POOL_H_
 
@@ -21,8 +23,9 @@ class ThreadPool {
 
   int size() const { return size_; }
 
-  // Calls f(thread) once on each thread and returns when all are done. One caller at a time; f must not call
-  // Run. Every thread computes under FloatMode (below).
+  // Calls f(part) once for each part and returns when all are done; no part may wait for another. One caller
+  // at a time; f must not call Run. Every part runs under FloatMode (below), of a pinned pool on its own
+  // thread.
   template <typename F>
   void Run(F&& f) {
     using Function = std::remove_reference_t<F>;
