@@ -64,7 +64,8 @@ struct ThreadPool::State {
 
   std::atomic<uint32_t> generation{0};  // raised once a job
   std::atomic<int> running{0};          // the workers' parts that are not done
-  bool stop = false, pinned = false;
+  std::atomic<bool> stop{false};        // a worker that comes late for a job may read it at the end
+  bool pinned = false;
   Job job = nullptr;
   void* context = nullptr;
   int processors = 1;
