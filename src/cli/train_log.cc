@@ -48,6 +48,7 @@ base::Status TrainLog::Step(const train::StepReport& step, const Speed& speed) {
     add(report::kEntropy, step.losses.entropy);
     add(report::kPolarise, step.losses.polarise);
   }
+  if (step.losses.distill != 0.0) add(report::kDistill, step.losses.distill);
   add(report::kLearningRate, step.learning_rate);
   add(report::kGradientNorm, step.gradient_norm);
   add(report::kTokensPerSecond, speed.tokens_per_second);
@@ -58,23 +59,23 @@ base::Status TrainLog::Step(const train::StepReport& step, const Speed& speed) {
   return events_.Flush();
 }
 
-base::Status TrainLog::HeldOut(int64_t step, int64_t tokens, const train::HeldOut& held_out) {
+base::Status TrainLog::Evaluation(int64_t step, int64_t tokens, std::string_view name, double value,
+                                  const std::vector<train::GateStatistics>& gates) {
   report::Record record;
   record.step = step;
   record.tokens = tokens;
-  record.numbers.emplace_back(report::kHeldOutBitsPerByte, held_out.bits_per_byte());
+  record.numbers.emplace_back(name, value);
   FT_RETURN_IF_ERROR(Write(record));
-  FT_RETURN_IF_ERROR(Gates(step, held_out.gates, report::kHeldOutGates));
+  FT_RETURN_IF_ERROR(Gates(step, gates, report::kHeldOutGates));
   return events_.Flush();
 }
 
+base::Status TrainLog::HeldOut(int64_t step, int64_t tokens, const train::HeldOut& held_out) {
+  return Evaluation(step, tokens, report::kHeldOutBitsPerByte, held_out.bits_per_byte(), held_out.gates);
+}
+
 base::Status TrainLog::Recall(int64_t step, int64_t tokens, const train::RecallScore& score) {
-  report::Record record;
-  record.step = step;
-  record.tokens = tokens;
-  record.numbers.emplace_back(report::kRecallAccuracy, score.accuracy());
-  FT_RETURN_IF_ERROR(Write(record));
-  return events_.Flush();
+  return Evaluation(step, tokens, report::kRecallAccuracy, score.accuracy(), {});
 }
 
 base::Status TrainLog::Gates(int64_t step, const std::vector<train::GateStatistics>& layers,

@@ -28,6 +28,8 @@ class TrainLog {
  private:
   TrainLog(report::RunLog log, report::EventFile events) : log_(std::move(log)), events_(std::move(events)) {}
   base::Status Write(const report::Record& record);
+  base::Status Evaluation(int64_t step, int64_t tokens, std::string_view name, double value,
+                          const std::vector<train::GateStatistics>& gates);
   base::Status Gates(int64_t step, const std::vector<train::GateStatistics>& layers, std::string_view kind);
   // How the means of a layer's channels are spread.
   void AddChannels(int64_t step, const std::string& tag, const report::GatesRecord& gates);
